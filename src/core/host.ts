@@ -1,0 +1,140 @@
+/**
+ * The one port from a machine to its world. A host only starts things and returns nothing; results
+ * come back as facts. Each machine has a host of its own, bound to its address.
+ */
+import type { Fact, Message, SlotRange } from './messages.ts';
+import type { Address, Tier } from './topology.ts';
+
+/** Where KV lies. `slots` is null for an instance's working pages in HBM. */
+export interface Place {
+  readonly node: number;
+  readonly tier: Tier;
+  /** Owner of an hbm place, else -1. */
+  readonly instance: number;
+  readonly slots: SlotRange | null;
+}
+
+export type TransferKind = 'fetch' | 'load' | 'save' | 'park' | 'stream';
+
+/** One move of KV. */
+export interface Transfer {
+  readonly id: number;
+  readonly kind: TransferKind;
+  readonly request: number;
+  readonly source: Place;
+  readonly target: Place;
+  readonly tokens: number;
+  readonly bytes: number;
+  /** Blocks moved, for a partial success; 0 when it is all or nothing. */
+  readonly blocks: number;
+  /** Step that makes the data, or 0: layer l can go once the step has made layer l. */
+  readonly afterStep: number;
+  /** Share in max-min fairness; 1 is normal. */
+  readonly weight: number;
+}
+
+/** One chunk of one prompt within a step. */
+export interface Chunk {
+  readonly request: number;
+  readonly fromToken: number;
+  readonly toToken: number;
+  /** First chunk of the request, last chunk of the request. */
+  readonly first: boolean;
+  readonly last: boolean;
+  /** Transfer that loads its cached prefix, or 0. */
+  readonly load: number;
+}
+
+/** Work of one forward pass. Requests that decode alongside (mixed batches) come with #5. */
+export interface Step {
+  readonly id: number;
+  readonly chunks: readonly Chunk[];
+}
+
+/** A batch that decodes until `maxSteps` or `cutRun`. */
+export interface Run {
+  readonly id: number;
+  readonly batch: number;
+  readonly contextTokens: number;
+  readonly maxSteps: number;
+  /** Requests in it; borrowed until the run ends. */
+  readonly requests: readonly number[];
+}
+
+/**
+ * What a machine notes about a request; metrics are made from these. The value is a time in ns, a
+ * number of tokens, an instance or an Outcome. A later mark of the same kind replaces the earlier.
+ */
+export const Mark = {
+  arrivedNs: 0,
+  dispatchedNs: 1,
+  fetchedNs: 2,
+  startedNs: 3,
+  firstTokenNs: 4,
+  joinedNs: 5,
+  finishedNs: 6,
+  computeNs: 7,
+  hbmTokens: 8,
+  dramTokens: 9,
+  ssdTokens: 10,
+  peerTokens: 11,
+  staleTokens: 12,
+  prefillInstance: 13,
+  decodeInstance: 14,
+  outcome: 15,
+  attempts: 16,
+} as const;
+export type Mark = (typeof Mark)[keyof typeof Mark];
+export const MARK_COUNT = 17;
+
+/** Things that happened to no request in particular. */
+export const Count = {
+  lateFact: 0,
+  droppedSave: 1,
+  droppedFetch: 2,
+  staleMiss: 3,
+  eviction: 4,
+  parked: 5,
+  resync: 6,
+  transferFailed: 7,
+  policyFault: 8,
+} as const;
+export type Count = (typeof Count)[keyof typeof Count];
+export const COUNT_NAMES = Object.keys(Count) as (keyof typeof Count)[];
+
+export interface Host {
+  /** FIFO, at most once per epoch; see PeerReset. */
+  send(to: Address, message: Message): void;
+  /** One `wake` fact at `atNs` or as soon after as the host can. */
+  wakeAt(atNs: number, token: number): void;
+  startTransfer(transfer: Transfer): void;
+  /** Runs on this instance's GPUs; the fact is `stepEnded`. */
+  startStep(step: Step): void;
+  /** Runs on this instance's GPUs; the fact is `runEnded`. */
+  startRun(run: Run): void;
+  /** End the run at the next step boundary. */
+  cutRun(run: number): void;
+  mark(request: number, mark: Mark, value: number): void;
+  count(what: Count, by: number): void;
+}
+
+/** A state machine. All of its state is in its fields; see snapshot.ts. */
+export interface Machine {
+  handle(fact: Fact): void;
+}
+
+/**
+ * Ids carry the incarnation of the machine that gives them, so that late facts of an earlier life
+ * are known as such: id = incarnation * 2^32 + count.
+ */
+export class IdSource {
+  private last: number;
+
+  constructor(incarnation: number) {
+    this.last = incarnation * 2 ** 32;
+  }
+
+  next(): number {
+    return ++this.last;
+  }
+}

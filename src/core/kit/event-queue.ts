@@ -1,0 +1,1 @@
+/** The event queue: key (timeNs, rank, sequence). */

@@ -1,0 +1,335 @@
+/**
+ * Everything a machine can be told: messages of other machines, and results of what it started at
+ * its host. Bodies are immutable; the `Fact` around them is borrowed during `handle`.
+ */
+import type { Outcome, Phase, Request } from './request.ts';
+import type { Address, Tier } from './topology.ts';
+
+export interface Fact {
+  /** Host time, never decreasing for one machine. */
+  atNs: number;
+  /** Sender of a message; the machine's own address for host results. */
+  from: Address;
+  body: Body;
+}
+
+/** Slots of one segment. Remote keys are the host's affair. */
+export interface SlotRange {
+  /** Incarnation of the segment; another one means that its owner restarted. */
+  readonly segment: number;
+  readonly slots: Int32Array;
+  readonly generations: Int32Array;
+  readonly checksums: Int32Array;
+}
+
+// --- ingress, conductor ---------------------------------------------------------------------
+
+/** Ingress to conductor: a new request, or the same again after a reset. */
+export interface Arrive {
+  readonly kind: 'arrive';
+  readonly request: Request;
+}
+
+/** The client went away. To the conductor, which passes it to the instances concerned. */
+export interface Cancel {
+  readonly kind: 'cancel';
+  readonly request: number;
+  readonly attempt: number;
+}
+
+/** Conductor to ingress: the request is over. */
+export interface Terminal {
+  readonly kind: 'terminal';
+  readonly request: number;
+  readonly attempt: number;
+  readonly outcome: Outcome;
+}
+
+/** Conductor to prefill instance. `sequence` counts dispatches to that instance. */
+export interface Dispatch {
+  readonly kind: 'dispatch';
+  readonly term: number;
+  readonly sequence: number;
+  readonly request: Request;
+  readonly decodeInstance: number;
+  /** Node to fetch leading blocks from, or -1. */
+  readonly sourceNode: number;
+  /** Blocks that the source is believed to hold, or 0. */
+  readonly sourceBlocks: number;
+  /** Blocks that the target node is believed to hold. */
+  readonly localBlocks: number;
+}
+
+/** Instance to conductor: prompt done, first token out. */
+export interface Prefilled {
+  readonly kind: 'prefilled';
+  readonly request: number;
+  readonly attempt: number;
+}
+
+/** Instance to conductor: over, with its outcome. */
+export interface Finished {
+  readonly kind: 'finished';
+  readonly request: number;
+  readonly attempt: number;
+  readonly outcome: Outcome;
+}
+
+/** Store to conductor: blocks that became readable and that went. `sequence` has no holes. */
+export interface Delta {
+  readonly kind: 'delta';
+  readonly node: number;
+  readonly tier: Tier;
+  readonly sequence: number;
+  readonly stored: Int32Array;
+  readonly removed: Int32Array;
+}
+
+/** Store to conductor after a reset or an overflow: all readable blocks of a tier. */
+export interface BlockInventory {
+  readonly kind: 'blockInventory';
+  readonly node: number;
+  readonly tier: Tier;
+  readonly incarnation: number;
+  readonly sequence: number;
+  readonly blocks: Int32Array;
+}
+
+/** Instance to conductor after a reset: what it has seen and what lives. */
+export interface RequestInventory {
+  readonly kind: 'requestInventory';
+  readonly instance: number;
+  readonly incarnation: number;
+  /** Last dispatch sequence seen: later ones were lost. */
+  readonly dispatchSequence: number;
+  readonly live: readonly LiveRequest[];
+}
+
+export interface LiveRequest {
+  readonly request: number;
+  readonly attempt: number;
+  readonly phase: Phase;
+  /** Decode instance while prefilling, else this one. */
+  readonly decodeInstance: number;
+}
+
+// --- instance and its store (one node, no delay) --------------------------------------------
+
+/** Instance to store: bring leading blocks [local hit, sourceBlocks) from a peer. */
+export interface FetchBlocks {
+  readonly kind: 'fetchBlocks';
+  readonly request: Request;
+  readonly sourceNode: number;
+  readonly sourceBlocks: number;
+}
+
+/** Store to instance: the fetch is over; `blocks` arrived from the peer. */
+export interface Fetched {
+  readonly kind: 'fetched';
+  readonly request: number;
+  readonly attempt: number;
+  readonly blocks: number;
+}
+
+/** Instance to store: lease the longest local prefix, reserve HBM and start the load into it. */
+export interface Acquire {
+  readonly kind: 'acquire';
+  readonly request: Request;
+  readonly instance: number;
+  /** HBM for working blocks, tokens. */
+  readonly hbmTokens: number;
+}
+
+/** Store to instance. `load` is the transfer that brings the cached part into HBM, or 0. */
+export interface Acquired {
+  readonly kind: 'acquired';
+  readonly request: number;
+  readonly attempt: number;
+  readonly hitBlocks: number;
+  /** Of the hit, those that this request itself fetched from a peer. */
+  readonly peerBlocks: number;
+  readonly load: number;
+  readonly loadTokens: number;
+}
+
+/** Instance to store: write blocks [fromBlock, toBlock) to the cache while `step` makes them. */
+export interface SaveBlocks {
+  readonly kind: 'saveBlocks';
+  readonly request: Request;
+  readonly instance: number;
+  readonly step: number;
+  readonly fromBlock: number;
+  readonly toBlock: number;
+}
+
+/** Instance to store: working blocks are not needed any more (saves under way finish first). */
+export interface Release {
+  readonly kind: 'release';
+  readonly request: number;
+  readonly attempt: number;
+  readonly instance: number;
+}
+
+/** Instance to its own store: move the finished KV from HBM to DRAM until decode has room. */
+export interface Park {
+  readonly kind: 'park';
+  readonly request: number;
+  readonly attempt: number;
+  readonly instance: number;
+  readonly tokens: number;
+}
+
+/** Store to instance: parked, or no room for it. */
+export interface Parked {
+  readonly kind: 'parked';
+  readonly request: number;
+  readonly attempt: number;
+  readonly ok: boolean;
+}
+
+// --- prefill to decode ------------------------------------------------------------------------
+
+/** Prefill instance to the store of the decode node: space for input and output. */
+export interface Reserve {
+  readonly kind: 'reserve';
+  readonly request: number;
+  readonly attempt: number;
+  readonly instance: number;
+  readonly tokens: number;
+  readonly ttlNs: number;
+}
+
+/** Answer to Reserve. `queued`: no room now, `reserved` follows; else granted or refused. */
+export interface Reserved {
+  readonly kind: 'reserved';
+  readonly request: number;
+  readonly attempt: number;
+  readonly status: 'granted' | 'queued' | 'refused';
+}
+
+/** Prefill instance to decode instance: the KV is complete. Resent after a reset until acked. */
+export interface Handoff {
+  readonly kind: 'handoff';
+  readonly request: Request;
+}
+
+/** Decode instance to prefill instance: it is mine now. */
+export interface HandoffTaken {
+  readonly kind: 'handoffTaken';
+  readonly request: number;
+  readonly attempt: number;
+  /** False when the reservation was gone (its ttl ran out). */
+  readonly ok: boolean;
+}
+
+// --- store to store ---------------------------------------------------------------------------
+
+/** Destination store to source store: lease the longest leading run of these blocks. */
+export interface LeaseRequest {
+  readonly kind: 'leaseRequest';
+  readonly lease: number;
+  readonly blocks: Int32Array;
+}
+
+/** The longest leading run, possibly empty. */
+export interface LeaseGrant {
+  readonly kind: 'leaseGrant';
+  readonly lease: number;
+  readonly tier: Tier;
+  readonly ttlNs: number;
+  readonly range: SlotRange;
+}
+
+export interface LeaseRelease {
+  readonly kind: 'leaseRelease';
+  readonly lease: number;
+}
+
+// --- results of what a machine started at its host ------------------------------------------
+
+export interface Wake {
+  readonly kind: 'wake';
+  readonly token: number;
+}
+
+export interface TransferEnded {
+  readonly kind: 'transferEnded';
+  readonly transfer: number;
+  readonly ok: boolean;
+  /** Leading blocks that arrived whole; all of them when ok. */
+  readonly blocksDone: number;
+  readonly cause: '' | 'unknownSegment' | 'checksum' | 'lost' | 'timeout';
+  /** CRC32C of each block, where the host computes it. */
+  readonly checksums: Int32Array | null;
+}
+
+/** An operation on a quarantined slot has ended: it may be used again. */
+export interface SlotReleased {
+  readonly kind: 'slotReleased';
+  readonly tier: Tier;
+  readonly slot: number;
+}
+
+export interface StepEnded {
+  readonly kind: 'stepEnded';
+  readonly step: number;
+  /** From start to end, and the part of it that computed (the rest waited for KV). */
+  readonly durationNs: number;
+  readonly computeNs: number;
+}
+
+/** Steps [0, steps) of a decode run ended; each gave every request of the batch one token. */
+export interface RunEnded {
+  readonly kind: 'runEnded';
+  readonly run: number;
+  readonly steps: number;
+  /** Duration of step i at gapsNs[from + i]; borrowed. */
+  readonly gapsNs: Float64Array;
+  readonly from: number;
+}
+
+/** The channel to `peer` broke: messages under way in both directions may be lost. */
+export interface PeerReset {
+  readonly kind: 'peerReset';
+  readonly peer: Address;
+}
+
+export type Body =
+  | Arrive
+  | Cancel
+  | Terminal
+  | Dispatch
+  | Prefilled
+  | Finished
+  | Delta
+  | BlockInventory
+  | RequestInventory
+  | FetchBlocks
+  | Fetched
+  | Acquire
+  | Acquired
+  | SaveBlocks
+  | Release
+  | Park
+  | Parked
+  | Reserve
+  | Reserved
+  | Handoff
+  | HandoffTaken
+  | LeaseRequest
+  | LeaseGrant
+  | LeaseRelease
+  | Wake
+  | TransferEnded
+  | SlotReleased
+  | StepEnded
+  | RunEnded
+  | PeerReset;
+
+export type BodyKind = Body['kind'];
+
+/** What one machine may send another: the bodies above but the host's own results. */
+export type Message = Exclude<
+  Body,
+  Wake | TransferEnded | SlotReleased | StepEnded | RunEnded | PeerReset
+>;

@@ -1,0 +1,191 @@
+/**
+ * Ports of the policies. A policy owns order or choice, never bytes, leases or time. A policy file
+ * exports by default what one of the `define…` functions makes of it; its file name is its name.
+ */
+import type { Estimator } from './cost.ts';
+import type { Request } from './request.ts';
+
+// --- parameters -------------------------------------------------------------------------------
+
+/** A parameter that `--eviction name:key=value` can set. */
+export type Param =
+  | { type: 'number'; default: number; min?: number; max?: number; doc: string }
+  | { type: 'integer'; default: number; min?: number; max?: number; doc: string }
+  | { type: 'boolean'; default: boolean; doc: string }
+  | { type: 'choice'; default: string; choices: readonly string[]; doc: string };
+export type Params = Readonly<Record<string, Param>>;
+
+export type ParamValue<P extends Param> = P extends { type: 'boolean' }
+  ? boolean
+  : P extends { type: 'choice' }
+    ? string
+    : number;
+export type ParamValues<T extends Params> = { readonly [K in keyof T]: ParamValue<T[K]> };
+
+export interface PolicyModule<Context, Policy, T extends Params = Params> {
+  readonly kind: PolicyKind;
+  /** Paper, section or code that it follows, and where it departs. */
+  readonly source: string;
+  readonly params: T;
+  create(context: Context, params: ParamValues<T>): Policy;
+}
+
+export const POLICY_KINDS = ['eviction', 'prefill', 'decode', 'admission'] as const;
+export type PolicyKind = (typeof POLICY_KINDS)[number];
+
+type Definition<C, P, T extends Params> = Omit<PolicyModule<C, P, T>, 'kind'>;
+
+export function defineEviction<const T extends Params>(
+  definition: Definition<EvictionContext, EvictionPolicy, T>,
+): PolicyModule<EvictionContext, EvictionPolicy, T> {
+  return { kind: 'eviction', ...definition };
+}
+
+export function definePrefill<const T extends Params>(
+  definition: Definition<PolicyContext, PrefillPolicy, T>,
+): PolicyModule<PolicyContext, PrefillPolicy, T> {
+  return { kind: 'prefill', ...definition };
+}
+
+export function defineDecode<const T extends Params>(
+  definition: Definition<PolicyContext, DecodePolicy, T>,
+): PolicyModule<PolicyContext, DecodePolicy, T> {
+  return { kind: 'decode', ...definition };
+}
+
+export function defineAdmission<const T extends Params>(
+  definition: Definition<PolicyContext, AdmissionPolicy, T>,
+): PolicyModule<PolicyContext, AdmissionPolicy, T> {
+  return { kind: 'admission', ...definition };
+}
+
+// --- eviction ---------------------------------------------------------------------------------
+
+/** `victim` answers this when it can't name a slot: the insertion is dropped. */
+export const REFUSE = -1;
+
+/** Slots that must not go now: leased, being filled, or pinned. */
+export interface Pinned {
+  /** Number of slots with a flag; 0 lets a policy skip the look. */
+  readonly count: number;
+  readonly flags: Uint8Array;
+}
+
+export type RemovalCause = 'evict' | 'invalidate';
+
+/** What an eviction policy may know. One object per tier; `nowNs` and `incomingDepth` move. */
+export interface EvictionContext {
+  readonly capacitySlots: number;
+  readonly blockBytes: number;
+  readonly blockTokens: number;
+  /** Time of the fact that is being handled. */
+  readonly nowNs: number;
+  /** Uniform in [0, 1), a named stream of this policy. */
+  random(): number;
+  /** Time to recompute one block at `depth` (0 = root) with its prefix cached. */
+  recomputeNs(depth: number): number;
+  /** Offline replays only: position of the next access to a block in the stream, or null. */
+  readonly future: Future | null;
+}
+
+/** The future of a recorded access stream. */
+export interface Future {
+  /** Index of the access that is being handled. */
+  readonly position: number;
+  /** Index of the next access to the same block after access `position`; Infinity when none. */
+  nextUse(position: number): number;
+}
+
+/**
+ * The order of one tier. Slots are 0 .. capacitySlots-1; a slot holds one block. For a miss the
+ * tier calls onMiss, then (if full) victim and onRemove, then onInsert.
+ */
+export interface EvictionPolicy {
+  /** A block that is not resident was asked for. */
+  onMiss?(block: number): void;
+  /** `parentSlot` is the slot of the preceding block of its chain, or -1; `depth` 0 is the root. */
+  onInsert(slot: number, block: number, parentSlot: number, depth: number): void;
+  onHit(slot: number): void;
+  onRemove(slot: number, cause: RemovalCause): void;
+  /** The slot to free for block `incoming`: resident, not pinned. REFUSE when there is none. */
+  victim(incoming: number, pinned: Pinned): number;
+  /** Slots to free in one round when asked for `count`; for policies that free in batches. */
+  reclaim?(count: number, pinned: Pinned): readonly number[];
+  /** Slots that the policy believes resident, re-derived from its own structures: a check. */
+  size(): number;
+}
+
+// --- scheduling -------------------------------------------------------------------------------
+
+export interface PolicyContext {
+  /** Uniform in [0, 1), a named stream of this policy. */
+  random(): number;
+  readonly estimate: Estimator;
+  readonly slo: Slo;
+  readonly blockTokens: number;
+}
+
+export interface Slo {
+  readonly ttftNs: number;
+  readonly tbtNs: number;
+}
+
+/** The conductor's belief about its instances, from facts alone. */
+export interface ClusterView {
+  readonly nowNs: number;
+  /** Ids of live instances with the role. */
+  readonly prefillInstances: readonly number[];
+  readonly decodeInstances: readonly number[];
+  nodeOf(instance: number): number;
+  /** Predicted ns until the instance has done what is queued on it. */
+  queueNs(instance: number): number;
+  /** Requests dispatched to it whose prefill is not done. */
+  queuedRequests(instance: number): number;
+  queuedTokens(instance: number): number;
+  /** Requests bound for or in decode on it, the tokens they hold, and its capacity. */
+  decodeRequests(instance: number): number;
+  decodeTokens(instance: number): number;
+  decodeCapacityTokens(instance: number): number;
+}
+
+/** How much of one request's prompt is cached where; valid during the decision. */
+export interface PrefixMatch {
+  /** Leading blocks on the instance's own node. */
+  localBlocks(instance: number): number;
+  /** Longest leading run on any node, and the node (least id among equals; -1 when none). */
+  readonly bestBlocks: number;
+  readonly bestNode: number;
+}
+
+export interface PrefillChoice {
+  readonly instance: number;
+  /** Node to fetch `sourceBlocks` leading blocks from first, or -1. */
+  readonly sourceNode: number;
+  readonly sourceBlocks: number;
+  /** Predicted time to the first token, for admission. */
+  readonly ttftNs: number;
+}
+
+export interface PrefillPolicy {
+  choose(request: Request, match: PrefixMatch, view: ClusterView): PrefillChoice;
+}
+
+export interface DecodePolicy {
+  /** A decode instance's id. */
+  choose(request: Request, prefillInstance: number, view: ClusterView): number;
+}
+
+export interface AdmissionPolicy {
+  /** Outcome-like verdict: '' admits, else why not. */
+  verdict(
+    request: Request,
+    choice: PrefillChoice,
+    decodeInstance: number,
+    view: ClusterView,
+  ): '' | 'ttft' | 'tbt' | 'policy';
+}
+
+export type EvictionModule = PolicyModule<EvictionContext, EvictionPolicy>;
+export type PrefillModule = PolicyModule<PolicyContext, PrefillPolicy>;
+export type DecodeModule = PolicyModule<PolicyContext, DecodePolicy>;
+export type AdmissionModule = PolicyModule<PolicyContext, AdmissionPolicy>;

@@ -1,0 +1,39 @@
+/** Numbers that the machines are set to. src/config fills them, with units and sources. */
+
+export interface StoreSettings {
+  /** Length of a read lease; the owner may reuse a slot after ttl + guard. */
+  readonly leaseTtlNs: number;
+  /** Transfer deadline plus clock drift. */
+  readonly guardNs: number;
+  /** Reservations of decode space that may wait for room, per instance; more are refused. */
+  readonly reserveQueueRequests: number;
+  /** DRAM for finished KV that waits for decode space, bytes, beside the cache's capacity. */
+  readonly parkingBytes: number;
+  /** Other replicas that a failed fetch tries before it is left to recompute. */
+  readonly fetchRetries: number;
+  /** Blocks in a directory delta before it becomes a resync. */
+  readonly deltaLimitBlocks: number;
+}
+
+export interface InstanceSettings {
+  /** Prefill chunk, tokens. */
+  readonly chunkTokens: number;
+  /** `layerwise`: layer l computes once its KV is there; `serial`: load, then compute. */
+  readonly loadOverlap: 'layerwise' | 'serial';
+  /** Requests waiting for prefill on one instance; more are rejected. */
+  readonly queueRequests: number;
+  /** Requests in one decode batch. */
+  readonly batchRequests: number;
+  /** How long granted decode space waits for its KV. */
+  readonly reserveTtlNs: number;
+}
+
+export interface ConductorSettings {
+  readonly term: number;
+}
+
+export interface Settings {
+  readonly store: StoreSettings;
+  readonly instance: InstanceSettings;
+  readonly conductor: ConductorSettings;
+}
