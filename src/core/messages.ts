@@ -17,9 +17,10 @@ export interface Fact {
 export interface SlotRange {
   /** Incarnation of the segment; another one means that its owner restarted. */
   readonly segment: number;
-  readonly slots: Int32Array;
-  readonly generations: Int32Array;
-  readonly checksums: Int32Array;
+  readonly slots: readonly number[];
+  /** Of each slot, for a reader on another node; empty within the owner's node. */
+  readonly generations: readonly number[];
+  readonly checksums: readonly number[];
 }
 
 // --- ingress, conductor ---------------------------------------------------------------------
@@ -52,11 +53,11 @@ export interface Dispatch {
   readonly sequence: number;
   readonly request: Request;
   readonly decodeInstance: number;
-  /** Node to fetch leading blocks from, or -1. */
-  readonly sourceNode: number;
-  /** Blocks that the source is believed to hold, or 0. */
+  /** Nodes to fetch leading blocks from, the preferred one first; empty when none. */
+  readonly sources: readonly number[];
+  /** Leading blocks that the sources are believed to hold, or 0. */
   readonly sourceBlocks: number;
-  /** Blocks that the target node is believed to hold. */
+  /** Leading blocks that the target node is believed to hold. */
   readonly localBlocks: number;
 }
 
@@ -81,8 +82,8 @@ export interface Delta {
   readonly node: number;
   readonly tier: Tier;
   readonly sequence: number;
-  readonly stored: Int32Array;
-  readonly removed: Int32Array;
+  readonly stored: readonly number[];
+  readonly removed: readonly number[];
 }
 
 /** Store to conductor after a reset or an overflow: all readable blocks of a tier. */
@@ -92,7 +93,7 @@ export interface BlockInventory {
   readonly tier: Tier;
   readonly incarnation: number;
   readonly sequence: number;
-  readonly blocks: Int32Array;
+  readonly blocks: readonly number[];
 }
 
 /** Instance to conductor after a reset: what it has seen and what lives. */
@@ -103,14 +104,20 @@ export interface RequestInventory {
   /** Last dispatch sequence seen: later ones were lost. */
   readonly dispatchSequence: number;
   readonly live: readonly LiveRequest[];
+  /** The last that ended here: their `finished` may have been lost. */
+  readonly ended: readonly EndedRequest[];
 }
 
 export interface LiveRequest {
   readonly request: number;
   readonly attempt: number;
   readonly phase: Phase;
-  /** Decode instance while prefilling, else this one. */
-  readonly decodeInstance: number;
+}
+
+export interface EndedRequest {
+  readonly request: number;
+  readonly attempt: number;
+  readonly outcome: Outcome;
 }
 
 // --- instance and its store (one node, no delay) --------------------------------------------
@@ -119,7 +126,8 @@ export interface LiveRequest {
 export interface FetchBlocks {
   readonly kind: 'fetchBlocks';
   readonly request: Request;
-  readonly sourceNode: number;
+  readonly instance: number;
+  readonly sources: readonly number[];
   readonly sourceBlocks: number;
 }
 
@@ -138,6 +146,13 @@ export interface Acquire {
   readonly instance: number;
   /** HBM for working blocks, tokens. */
   readonly hbmTokens: number;
+}
+
+/** Store to instance: no working memory now; `acquired` follows. */
+export interface AcquireWaits {
+  readonly kind: 'acquireWaits';
+  readonly request: number;
+  readonly attempt: number;
 }
 
 /** Store to instance. `load` is the transfer that brings the cached part into HBM, or 0. */
@@ -207,6 +222,30 @@ export interface Reserved {
   readonly status: 'granted' | 'queued' | 'refused';
 }
 
+/** Prefill instance to the store of the decode node: the space is not needed after all. */
+export interface Unreserve {
+  readonly kind: 'unreserve';
+  readonly request: number;
+  readonly attempt: number;
+  readonly instance: number;
+}
+
+/** Decode instance to its store: the KV of a reservation is complete, keep it. */
+export interface Claim {
+  readonly kind: 'claim';
+  readonly request: number;
+  readonly attempt: number;
+  readonly instance: number;
+}
+
+/** Answer to Claim; false when the reservation's ttl ran out. */
+export interface Claimed {
+  readonly kind: 'claimed';
+  readonly request: number;
+  readonly attempt: number;
+  readonly ok: boolean;
+}
+
 /** Prefill instance to decode instance: the KV is complete. Resent after a reset until acked. */
 export interface Handoff {
   readonly kind: 'handoff';
@@ -228,7 +267,7 @@ export interface HandoffTaken {
 export interface LeaseRequest {
   readonly kind: 'leaseRequest';
   readonly lease: number;
-  readonly blocks: Int32Array;
+  readonly blocks: readonly number[];
 }
 
 /** The longest leading run, possibly empty. */
@@ -307,6 +346,7 @@ export type Body =
   | FetchBlocks
   | Fetched
   | Acquire
+  | AcquireWaits
   | Acquired
   | SaveBlocks
   | Release
@@ -314,6 +354,9 @@ export type Body =
   | Parked
   | Reserve
   | Reserved
+  | Unreserve
+  | Claim
+  | Claimed
   | Handoff
   | HandoffTaken
   | LeaseRequest

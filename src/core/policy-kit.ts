@@ -1,5 +1,10 @@
 /** What a policy file needs; users import it as `moontide/policy`. */
 export type { Estimator } from './cost.ts';
+export { FrequencyList } from './kit/frequency-list.ts';
+export { GhostList } from './kit/ghost-list.ts';
+export { SlotHeap } from './kit/slot-heap.ts';
 export { SlotLinks, SlotList } from './kit/slot-list.ts';
+export { SlotSampler } from './kit/slot-sampler.ts';
 export * from './policy.ts';
+export { predictLocalTtftNs, predictPrefillNs } from './predict.ts';
 export { BlockSpan, cachedTokens, type Request } from './request.ts';

@@ -72,3 +72,8 @@ export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 export function cachedTokens(blocks: number, blockTokens: number, inputTokens: number): number {
   return Math.min(blocks * blockTokens, inputTokens - 1);
 }
+
+/** One number for (request, attempt); attempts beyond 63 share keys with long dead ones. */
+export function attemptKey(request: number, attempt: number): number {
+  return request * 64 + (attempt & 63);
+}

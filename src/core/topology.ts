@@ -96,6 +96,10 @@ export class AddressBook {
     return FIRST_STORE + this.nodes + id;
   }
 
+  isStore(address: Address): boolean {
+    return address >= FIRST_STORE && address < FIRST_STORE + this.nodes;
+  }
+
   /** Node of a store's address. */
   storeNode(address: Address): number {
     return address - FIRST_STORE;

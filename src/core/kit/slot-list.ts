@@ -73,4 +73,11 @@ export class SlotList {
   olderThan(slot: number): number {
     return this.older[slot];
   }
+
+  /** Oldest slot without a flag, or -1. Looks at the flagged ones that are older. */
+  oldestClear(flags: Uint8Array): number {
+    let slot = this.tail;
+    while (slot !== NIL && flags[slot] !== 0) slot = this.newer[slot];
+    return slot;
+  }
 }

@@ -4,7 +4,6 @@ import {
   type EvictionContext,
   type EvictionPolicy,
   type Pinned,
-  REFUSE,
   SlotLinks,
   SlotList,
 } from '../../core/policy-kit.ts';
@@ -29,11 +28,7 @@ class Lru implements EvictionPolicy {
   }
 
   victim(_incoming: number, pinned: Pinned): number {
-    let slot = this.order.tail;
-    if (pinned.count > 0) {
-      while (slot !== REFUSE && pinned.flags[slot] !== 0) slot = this.order.newerThan(slot);
-    }
-    return slot;
+    return pinned.count === 0 ? this.order.tail : this.order.oldestClear(pinned.flags);
   }
 
   size(): number {

@@ -1,0 +1,38 @@
+/** Which cost model an instance gets. */
+import type { CostModel } from '../core/cost.ts';
+import { InputError } from '../core/errors.ts';
+import type { LlmShape } from '../model/llm.ts';
+import type { NodeType } from '../model/nodes.ts';
+import { FAST25_A800X8, PolynomialCost } from '../model/polynomial.ts';
+import { RooflineCost } from '../model/roofline.ts';
+import type { Config, GroupConfig } from './schema.ts';
+
+/** The measurement that `FAST25_A800X8` was fitted to. */
+function isMeasured(model: Config['model'], group: GroupConfig, tensorParallel: number): boolean {
+  const { name, weights, kv } = model;
+  const measuredModel = name === 'llama3-70b' && weights === 'bf16' && kv === 'bf16';
+  return measuredModel && group.node === 'a800x8' && tensorParallel === 8;
+}
+
+/** @throws InputError when a polynomial is asked for where none was fitted. */
+export function chooseCost(
+  model: Config['model'],
+  shape: LlmShape,
+  group: GroupConfig,
+  type: NodeType,
+  tensorParallel: number,
+  place: () => string,
+): CostModel {
+  const measured = isMeasured(model, group, tensorParallel);
+  if (model.cost === 'polynomial' && !measured) {
+    throw new InputError(
+      `model.cost: found polynomial for group ${group.name}, expected auto or roofline: only ` +
+        'llama3-70b in bf16 over all GPUs of an a800x8 was measured',
+      place(),
+    );
+  }
+  if (measured && model.cost !== 'roofline') return new PolynomialCost(FAST25_A800X8);
+  const { accelerator } = type;
+  const { weights, kv } = model;
+  return new RooflineCost({ shape, accelerator, tensorParallel, weights, kv });
+}

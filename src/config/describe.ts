@@ -1,0 +1,79 @@
+/**
+ * The canonical form of a configuration: every key, human units, no folders. The schema reads it
+ * back to the same values; results carry it.
+ */
+import { policyWithoutFolder } from './policy-ref.ts';
+import type { CapacityConfig, Config, GroupConfig } from './schema.ts';
+import { DURATION, formatQuantity, RATE, SHARE, SIZE, TOKENS } from './units.ts';
+
+const duration = (ns: number) => formatQuantity(DURATION, ns);
+const size = (bytes: number) => formatQuantity(SIZE, bytes);
+const rate = (bytesPerNs: number) => formatQuantity(RATE, bytesPerNs);
+const share = (value: number) => formatQuantity(SHARE, value);
+
+function capacity(value: CapacityConfig): string {
+  return 'bytes' in value ? size(value.bytes) : formatQuantity(TOKENS, value.tokens);
+}
+
+function node(value: GroupConfig['node']): unknown {
+  if (typeof value === 'string') return value;
+  return {
+    ...value,
+    railRate: rate(value.railRate),
+    railEfficiency: share(value.railEfficiency),
+    railLatency: duration(value.railLatency),
+    ...(value.hostToDevice === undefined ? {} : { hostToDevice: rate(value.hostToDevice) }),
+    hostToDeviceEfficiency: share(value.hostToDeviceEfficiency),
+    hostToDeviceLatency: duration(value.hostToDeviceLatency),
+  };
+}
+
+export function describeConfig(config: Config): Record<string, unknown> {
+  const { cluster, instance, store, transport, conductor, targets, monitoring } = config;
+  return {
+    seed: config.seed,
+    model: { ...config.model },
+    cluster: {
+      groups: cluster.groups.map((group) => ({
+        ...group,
+        node: node(group.node),
+        dram: capacity(group.dram),
+        ssd: capacity(group.ssd),
+      })),
+      fabric: cluster.fabric === null ? 'nonblocking' : rate(cluster.fabric),
+      controlDelay: duration(cluster.controlDelay),
+    },
+    instance: {
+      ...instance,
+      reserveTtl: duration(instance.reserveTtl),
+      hbmReserve: share(instance.hbmReserve),
+    },
+    store: {
+      ...store,
+      eviction: policyWithoutFolder(store.eviction),
+      leaseTtl: duration(store.leaseTtl),
+      leaseGuard: duration(store.leaseGuard),
+    },
+    transport: {
+      ...transport,
+      maxBandwidth: transport.maxBandwidth === null ? 'unlimited' : rate(transport.maxBandwidth),
+      bufferSize: size(transport.bufferSize),
+    },
+    conductor: {
+      ...conductor,
+      prefill: policyWithoutFolder(conductor.prefill),
+      decode: policyWithoutFolder(conductor.decode),
+      admission: policyWithoutFolder(conductor.admission),
+    },
+    targets: {
+      ...targets,
+      ttft: duration(targets.ttft),
+      tbt: duration(targets.tbt),
+      ...(targets.latency === undefined ? {} : { latency: duration(targets.latency) }),
+    },
+    monitoring: {
+      interval: duration(monitoring.interval),
+      alerts: monitoring.alerts.map((alert) => ({ ...alert, for: duration(alert.for) })),
+    },
+  };
+}

@@ -1,0 +1,74 @@
+/** How a policy is named: `lru`, `kvcache-centric:threshold=1`, `./mine.ts:depth=3`. */
+import { basename, isAbsolute, resolve } from 'node:path';
+import { InputError } from '../core/errors.ts';
+import type { PolicyKind } from '../core/policy.ts';
+
+/** A policy that was asked for. Its parameters are checked when it is loaded. */
+export interface PolicyRef<K extends PolicyKind = PolicyKind> {
+  readonly kind: K;
+  /** Name of a built-in policy, or of the user's file without its folder. */
+  readonly name: string;
+  /** Absolute path of a user's file; null for a built-in policy. */
+  readonly path: string | null;
+  readonly params: Readonly<Record<string, string>>;
+  /** Where it was asked for, for messages. */
+  readonly place: string;
+}
+
+const EXPECTED = 'name, name:key=value,key=value or ./file.ts:key=value';
+const FILE = /[\\/]|\.[cm]?[jt]s$/;
+
+/** Cuts at the last colon that parameters follow, so that `C:\mine.ts` stays whole. */
+function cut(spec: string): [subject: string, params: string] {
+  const match = /^(.*?):([^:\\/]*=.*)$/.exec(spec);
+  return match ? [match[1], match[2]] : [spec, ''];
+}
+
+/** Whether `spec` names a file and not a built-in policy. */
+function isFile(spec: string): boolean {
+  return FILE.test(cut(spec)[0]);
+}
+
+/** `spec` with a file's path made absolute, seen from `folder`. */
+export function anchorPolicy(spec: string, folder: string): string {
+  if (!isFile(spec)) return spec;
+  const [subject, params] = cut(spec);
+  const path = isAbsolute(subject) ? subject : resolve(folder, subject);
+  return params === '' ? path : `${path}:${params}`;
+}
+
+/** `spec` without folders, for results: they don't depend on where a run happened. */
+export function policyWithoutFolder(spec: string): string {
+  if (!isFile(spec)) return spec;
+  const [subject, params] = cut(spec);
+  return params === '' ? basename(subject) : `${basename(subject)}:${params}`;
+}
+
+/** @throws InputError when `spec` is not of the form above. */
+export function parsePolicyRef<K extends PolicyKind>(
+  kind: K,
+  spec: string,
+  place: string,
+): PolicyRef<K> {
+  const [subject, list] = cut(spec);
+  const fail = () =>
+    new InputError(`found ${JSON.stringify(spec)} as ${kind} policy, expected ${EXPECTED}`, place);
+  const params: Record<string, string> = {};
+  for (const item of list === '' ? [] : list.split(',')) {
+    const match = /^\s*([A-Za-z]\w*)\s*=\s*(\S+)\s*$/.exec(item);
+    if (!match) throw fail();
+    const [, key, value] = match;
+    if (Object.hasOwn(params, key)) {
+      throw new InputError(
+        `found parameter ${key} twice in ${JSON.stringify(spec)}, expected it once`,
+        place,
+      );
+    }
+    params[key] = value;
+  }
+  if (isFile(spec)) {
+    return { kind, name: basename(subject), path: resolve(subject), params, place };
+  }
+  if (!/^[a-z0-9][a-z0-9-]*$/.test(subject)) throw fail();
+  return { kind, name: subject, path: null, params, place };
+}

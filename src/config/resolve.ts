@@ -1,0 +1,267 @@
+/**
+ * A configuration made into what a run needs: topology, settings, cost models, estimator. No file is
+ * read and no policy loaded here; policies.ts does that with the references that come out.
+ */
+import type { CostModel, Estimator } from '../core/cost.ts';
+import { InputError } from '../core/errors.ts';
+import type { Slo } from '../core/policy.ts';
+import type { Settings } from '../core/settings.ts';
+import type { InstanceSpec, KvLayout, Node, Rail, Topology } from '../core/topology.ts';
+import { ModelEstimator, scaled } from '../model/estimator.ts';
+import {
+  kvBytesPerToken,
+  kvReplicas,
+  LLM_SHAPES,
+  type LlmShape,
+  weightBytes,
+} from '../model/llm.ts';
+import { type NodeType, TCP_NODE_BYTES_PER_NS } from '../model/nodes.ts';
+import { chooseCost } from './cost-choice.ts';
+import { describeConfig } from './describe.ts';
+import type { ConfigPath, LoadedConfig } from './load.ts';
+import { resolveNodeType } from './node-choice.ts';
+import { type PolicyRef, parsePolicyRef } from './policy-ref.ts';
+import type { CapacityConfig, Config, GroupConfig } from './schema.ts';
+import { formatQuantity, SIZE } from './units.ts';
+
+export interface PolicyRefs {
+  readonly prefill: PolicyRef<'prefill'>;
+  readonly decode: PolicyRef<'decode'>;
+  readonly admission: PolicyRef<'admission'>;
+  readonly eviction: PolicyRef<'eviction'>;
+}
+
+export interface ResolvedConfig {
+  readonly topology: Topology;
+  readonly settings: Settings;
+  /** What compute really costs on each instance, by its id. */
+  readonly truth: readonly CostModel[];
+  /** What the scheduler believes. */
+  readonly estimator: Estimator;
+  readonly policies: PolicyRefs;
+  readonly slo: Slo;
+  readonly seed: number;
+  /** The whole configuration in human units and without paths; reading it again gives the same. */
+  describe(): unknown;
+}
+
+/** Tokens per block where no trace says it: that of the released Mooncake traces. */
+export const DEFAULT_BLOCK_TOKENS = 512;
+
+/**
+ * @param blockTokens tokens per block of the trace that will be played
+ * @throws InputError when the weights don't fit the GPUs, or no instance prefills or decodes
+ */
+export function resolveConfig(
+  loaded: LoadedConfig,
+  blockTokens: number = DEFAULT_BLOCK_TOKENS,
+): ResolvedConfig {
+  const { config, placeOf } = loaded;
+  const shape = LLM_SHAPES.get(config.model.name)!;
+  const bytesPerToken = kvBytesPerToken(shape, config.model.kv);
+  const cluster = new ClusterBuilder(loaded, shape, bytesPerToken);
+  for (const index of config.cluster.groups.keys()) cluster.addGroup(index);
+  cluster.checkRoles();
+
+  const kv: KvLayout = {
+    model: shape.name,
+    layers: shape.layers,
+    bytesPerToken: [bytesPerToken, bytesPerToken, bytesPerToken],
+    blockTokens,
+  };
+  const topology: Topology = {
+    nodes: cluster.nodes,
+    instances: cluster.instances,
+    kv,
+    fabricBytesPerNs: config.cluster.fabric ?? Number.POSITIVE_INFINITY,
+    controlDelayNs: config.cluster.controlDelay,
+  };
+  const { prefill, decode, admission, estimatorBias } = config.conductor;
+  const at = (key: string) => placeOf(['conductor', key]);
+  return {
+    topology,
+    settings: settingsOf(config),
+    truth: cluster.costs,
+    estimator: scaled(new ModelEstimator(topology, cluster.costs), estimatorBias),
+    policies: {
+      prefill: parsePolicyRef('prefill', prefill, at('prefill')),
+      decode: parsePolicyRef('decode', decode, at('decode')),
+      admission: parsePolicyRef('admission', admission, at('admission')),
+      eviction: parsePolicyRef('eviction', config.store.eviction, placeOf(['store', 'eviction'])),
+    },
+    slo: { ttftNs: config.targets.ttft, tbtNs: config.targets.tbt },
+    seed: config.seed,
+    describe: () => describeConfig(config),
+  };
+}
+
+function settingsOf({ store, instance, transport }: Config): Settings {
+  return {
+    store: {
+      leaseTtlNs: store.leaseTtl,
+      guardNs: store.leaseGuard,
+      reserveQueueRequests: store.reserveQueue,
+      parkingBytes: transport.bufferSize,
+      fetchRetries: transport.retryCount,
+      deltaLimitBlocks: store.deltaLimit,
+    },
+    instance: {
+      chunkTokens: instance.prefillChunk,
+      loadOverlap: instance.loadOverlap,
+      queueRequests: instance.prefillQueue,
+      batchRequests: instance.decodeBatch,
+      reserveTtlNs: instance.reserveTtl,
+    },
+    conductor: { term: 1 },
+  };
+}
+
+/** Lays out nodes and instances, group after group, with dense ids. */
+class ClusterBuilder {
+  readonly nodes: Node[] = [];
+  readonly instances: InstanceSpec[] = [];
+  readonly costs: CostModel[] = [];
+  private readonly config: Config;
+  private readonly placeOf: (path: ConfigPath) => string;
+  private readonly shape: LlmShape;
+  private readonly bytesPerToken: number;
+
+  constructor(loaded: LoadedConfig, shape: LlmShape, bytesPerToken: number) {
+    this.config = loaded.config;
+    this.placeOf = loaded.placeOf;
+    this.shape = shape;
+    this.bytesPerToken = bytesPerToken;
+  }
+
+  addGroup(index: number): void {
+    const { groups } = this.config.cluster;
+    const group = groups[index];
+    if (groups.findIndex(({ name }) => name === group.name) !== index) {
+      throw this.error(index, 'name', `found ${group.name} twice, expected names to differ`);
+    }
+    const type = resolveNodeType(group.node);
+    const tensorParallel = this.tensorParallel(index, group, type);
+    const kvCapacityBytes = this.kvCapacityBytes(index, type, tensorParallel);
+    const cost = chooseCost(this.config.model, this.shape, group, type, tensorParallel, () =>
+      this.placeOf(['model', 'cost']),
+    );
+    for (let i = 0; i < group.count; i++) {
+      const node = this.node(group, type, `${group.name}-${i}`);
+      this.nodes.push(node);
+      for (let j = 0; j < group.instancesPerNode; j++) {
+        this.costs.push(cost);
+        this.instances.push({
+          id: this.instances.length,
+          name: group.instancesPerNode === 1 ? node.name : `${node.name}.${j}`,
+          node: node.id,
+          gpus: Array.from({ length: tensorParallel }, (_, g) => j * tensorParallel + g),
+          pipelineNodes: [],
+          roles: group.roles,
+          kvCapacityBytes,
+          gpuShare: tensorParallel / type.gpus,
+        });
+      }
+    }
+  }
+
+  checkRoles(): void {
+    for (const role of ['prefill', 'decode'] as const) {
+      if (this.instances.some((instance) => instance.roles.includes(role))) continue;
+      throw new InputError(
+        `cluster.groups: found no group with the role ${role}, expected at least one`,
+        this.placeOf(['cluster', 'groups']),
+      );
+    }
+  }
+
+  private node(group: GroupConfig, type: NodeType, name: string): Node {
+    const { gpus, numaDomains } = type;
+    const numaOf = (place: number, of: number) => Math.floor((place * numaDomains) / of);
+    const railBytesPerNs = this.railBytesPerNs(type);
+    const rails = Array.from({ length: type.rails }, (_, r): Rail => {
+      const all = Array.from({ length: gpus }, (_, g) => g);
+      return {
+        name: `rail${r}`,
+        bytesPerNs: railBytesPerNs,
+        numa: numaOf(r, type.rails),
+        gpus: all.filter((g) => isNear(g, gpus, r, type.rails)),
+      };
+    });
+    return {
+      id: this.nodes.length,
+      name,
+      group: group.name,
+      gpus,
+      numaDomains,
+      rails,
+      hostToDeviceBytesPerNs: type.hostToDeviceBytesPerNs * type.hostToDeviceEfficiency,
+      hostToDeviceLatencyNs: type.hostToDeviceLatencyNs,
+      railEfficiency: type.railEfficiency,
+      railLatencyNs: type.railLatencyNs,
+      dramCapacityBytes: this.capacityBytes(group.dram),
+      ssdCapacityBytes: this.capacityBytes(group.ssd),
+    };
+  }
+
+  /** Line rate of one rail within what `transport` lets the node use. */
+  private railBytesPerNs(type: NodeType): number {
+    const { maxBandwidth, rdma } = this.config.transport;
+    let nodeBytesPerNs = Math.min(
+      type.rails * type.railBytesPerNs,
+      maxBandwidth ?? Number.POSITIVE_INFINITY,
+    );
+    if (rdma === 'off') {
+      nodeBytesPerNs = Math.min(nodeBytesPerNs, TCP_NODE_BYTES_PER_NS / type.railEfficiency);
+    }
+    return nodeBytesPerNs / type.rails;
+  }
+
+  private capacityBytes(capacity: CapacityConfig): number {
+    return 'bytes' in capacity ? capacity.bytes : capacity.tokens * this.bytesPerToken;
+  }
+
+  private tensorParallel(index: number, group: GroupConfig, type: NodeType): number {
+    const { instancesPerNode, tensorParallel } = group;
+    if (tensorParallel === undefined && instancesPerNode <= type.gpus) {
+      return Math.floor(type.gpus / instancesPerNode);
+    }
+    const wanted = instancesPerNode * (tensorParallel ?? 1);
+    if (wanted <= type.gpus) return tensorParallel!;
+    const found = `${instancesPerNode} instances per node of ${tensorParallel ?? 1} GPUs`;
+    const key = tensorParallel === undefined ? 'instancesPerNode' : 'tensorParallel';
+    throw this.error(index, key, `found ${found}, expected at most ${type.gpus} GPUs in all`);
+  }
+
+  /**
+   * HBM left for KV: GPUs times memory, less the reserve, less the weights. Where the KV of a token
+   * lies on several GPUs (MLA, few KV heads), each copy takes its room.
+   */
+  private kvCapacityBytes(index: number, type: NodeType, tensorParallel: number): number {
+    const { hbmReserve } = this.config.instance;
+    const usable = tensorParallel * type.accelerator.memoryBytes * (1 - hbmReserve);
+    const weights = weightBytes(this.shape, this.config.model.weights);
+    const left = Math.floor((usable - weights) / kvReplicas(this.shape, tensorParallel));
+    if (left > 0) return left;
+    const hold = `${tensorParallel} x ${type.accelerator.name} with ${gb(usable)} usable`;
+    throw this.error(
+      index,
+      'tensorParallel',
+      `found ${hold}, expected more than the ${gb(weights)} of ${this.shape.name}'s weights ` +
+        `(model.weights: ${this.config.model.weights})`,
+    );
+  }
+
+  private error(group: number, key: string, message: string): InputError {
+    const place = this.placeOf(['cluster', 'groups', group, key]);
+    return new InputError(`cluster.groups[${group}].${key}: ${message}`, place);
+  }
+}
+
+/** GPUs share rails, or rails GPUs, evenly and in order. */
+function isNear(gpu: number, gpus: number, rail: number, rails: number): boolean {
+  return gpu * rails < (rail + 1) * gpus && rail * gpus < (gpu + 1) * rails;
+}
+
+function gb(bytes: number): string {
+  return formatQuantity(SIZE, Math.round(bytes / 1e9) * 1e9);
+}

@@ -1,0 +1,193 @@
+/** Puts a cluster together: machines, policies and streams. Both hosts wire theirs here. */
+import { Conductor } from '../core/conductor.ts';
+import type { Estimator } from '../core/cost.ts';
+import type { Host, Machine } from '../core/host.ts';
+import { Instance } from '../core/instance.ts';
+import type {
+  AdmissionPolicy,
+  DecodePolicy,
+  EvictionContext,
+  EvictionPolicy,
+  Future,
+  PolicyContext,
+  PrefillPolicy,
+  Slo,
+} from '../core/policy.ts';
+import type { Settings } from '../core/settings.ts';
+import { StoreNode } from '../core/store-node.ts';
+import {
+  type Address,
+  AddressBook,
+  CONDUCTOR,
+  type KvLayout,
+  TIER_NAMES,
+  type Tier,
+  type Topology,
+  WORKLOAD,
+} from '../core/topology.ts';
+import type { TraceColumns } from '../core/trace-columns.ts';
+import { Workload } from '../core/workload.ts';
+import { RandomStream } from './streams.ts';
+
+/** A policy with its parameters bound. */
+export interface Made<Context, Policy> {
+  readonly name: string;
+  create(context: Context): Policy;
+}
+
+export interface MadePolicies {
+  readonly eviction: Made<EvictionContext, EvictionPolicy>;
+  readonly prefill: Made<PolicyContext, PrefillPolicy>;
+  readonly decode: Made<PolicyContext, DecodePolicy>;
+  readonly admission: Made<PolicyContext, AdmissionPolicy>;
+}
+
+export interface ClusterPlan {
+  readonly topology: Topology;
+  readonly settings: Settings;
+  readonly estimator: Estimator;
+  readonly slo: Slo;
+  readonly policies: MadePolicies;
+  readonly seed: number;
+}
+
+export interface Cluster {
+  readonly addresses: AddressBook;
+  /** By address. */
+  readonly machines: readonly Machine[];
+  readonly workload: Workload;
+  readonly conductor: Conductor;
+  readonly stores: readonly StoreNode[];
+  readonly instances: readonly Instance[];
+}
+
+/** Ids of a first life start above 2^32, so that 0 means none. */
+const FIRST_INCARNATION = 1;
+
+/** One machine per address, each bound to the host that `hostOf` gives for it. */
+export function wireCluster(
+  plan: ClusterPlan,
+  trace: TraceColumns,
+  hostOf: (address: Address) => Host,
+  incarnation = FIRST_INCARNATION,
+): Cluster {
+  const { topology, settings } = plan;
+  const addresses = new AddressBook(topology);
+  const workload = new Workload({ host: hostOf(WORKLOAD), trace });
+  const conductor = wireConductor(plan, trace, addresses, hostOf(CONDUCTOR));
+  const stores = topology.nodes.map((node) => {
+    const clock = { nowNs: 0 };
+    const world = {
+      host: hostOf(addresses.store(node.id)),
+      node,
+      kv: topology.kv,
+      settings: settings.store,
+      addresses,
+      clock,
+      eviction: (tier: Tier, slots: number) =>
+        plan.policies.eviction.create(evictionContext(plan, node.id, tier, slots, clock)),
+    };
+    const own = topology.instances.filter((spec) => spec.node === node.id);
+    return new StoreNode(world, incarnation, trace.distinctBlocks, own);
+  });
+  const instances = topology.instances.map((spec) => {
+    const host = hostOf(addresses.instance(spec.id));
+    const { kv } = topology;
+    const world = { host, spec, topology, kv, settings: settings.instance, addresses };
+    return new Instance(world, incarnation);
+  });
+  const machines: Machine[] = [workload, conductor, ...stores, ...instances];
+  return { addresses, machines, workload, conductor, stores, instances };
+}
+
+function wireConductor(
+  plan: ClusterPlan,
+  trace: TraceColumns,
+  addresses: AddressBook,
+  host: Host,
+): Conductor {
+  const { topology, settings, estimator, policies, seed, slo } = plan;
+  const { blockTokens } = topology.kv;
+  const context = (kind: string) =>
+    new SchedulingContext(new RandomStream(seed, kind), estimator, slo, blockTokens);
+  const world = { host, topology, addresses, settings: settings.conductor, estimate: estimator };
+  return new Conductor(
+    world,
+    {
+      prefill: policies.prefill.create(context('prefill')),
+      decode: policies.decode.create(context('decode')),
+      admission: policies.admission.create(context('admission')),
+    },
+    trace.distinctBlocks,
+  );
+}
+
+class SchedulingContext implements PolicyContext {
+  readonly world: { estimate: Estimator; slo: Slo };
+  readonly blockTokens: number;
+  private readonly stream: RandomStream;
+
+  constructor(stream: RandomStream, estimate: Estimator, slo: Slo, blockTokens: number) {
+    this.stream = stream;
+    this.world = { estimate, slo };
+    this.blockTokens = blockTokens;
+  }
+
+  get estimate(): Estimator {
+    return this.world.estimate;
+  }
+
+  get slo(): Slo {
+    return this.world.slo;
+  }
+
+  random(): number {
+    return this.stream.next();
+  }
+}
+
+/** What an eviction policy of a store may know. */
+export class TierContext implements EvictionContext {
+  readonly world: { clock: { nowNs: number }; kv: KvLayout; recomputeNs(depth: number): number };
+  readonly capacitySlots: number;
+  readonly blockBytes: number;
+  readonly blockTokens: number;
+  readonly future: Future | null = null;
+  private readonly stream: RandomStream;
+
+  constructor(world: TierContext['world'], tier: Tier, slots: number, stream: RandomStream) {
+    this.world = world;
+    this.capacitySlots = slots;
+    this.blockTokens = world.kv.blockTokens;
+    this.blockBytes = world.kv.blockTokens * world.kv.bytesPerToken[tier];
+    this.stream = stream;
+  }
+
+  get nowNs(): number {
+    return this.world.clock.nowNs;
+  }
+
+  random(): number {
+    return this.stream.next();
+  }
+
+  recomputeNs(depth: number): number {
+    return this.world.recomputeNs(depth);
+  }
+}
+
+function evictionContext(
+  { topology, estimator, seed }: ClusterPlan,
+  node: number,
+  tier: Tier,
+  slots: number,
+  clock: { nowNs: number },
+): EvictionContext {
+  const { kv } = topology;
+  const recomputeNs = (depth: number) => {
+    const from = depth * kv.blockTokens;
+    return estimator.prefillNs(0, from + kv.blockTokens, from);
+  };
+  const stream = new RandomStream(seed, `eviction/${TIER_NAMES[tier]}/${node}`);
+  return new TierContext({ clock, kv, recomputeNs }, tier, slots, stream);
+}

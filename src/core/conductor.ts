@@ -1,0 +1,313 @@
+/**
+ * Conductor: takes every request, asks the policies which instance computes its prompt, which
+ * decodes it and where cached blocks come from, and follows it to its end. It decides on hints:
+ * the directory and the views lag behind the cluster by the control delay.
+ */
+import { InstanceViews, ViewWorld } from './cluster-view.ts';
+import type { Estimator } from './cost.ts';
+import { Directory } from './directory.ts';
+import { Count, type Host, type Machine, Mark } from './host.ts';
+import type * as M from './messages.ts';
+import type {
+  AdmissionPolicy,
+  DecodePolicy,
+  PrefillChoice,
+  PrefillPolicy,
+  PrefixMatch,
+} from './policy.ts';
+import { Recent } from './recent.ts';
+import { attemptKey, cachedTokens, Outcome, Phase, type Request } from './request.ts';
+import type { ConductorSettings } from './settings.ts';
+import { type AddressBook, type Topology, WORKLOAD } from './topology.ts';
+
+/** What a conductor is given; not part of its state. */
+export interface ConductorWorld {
+  readonly host: Host;
+  readonly topology: Topology;
+  readonly addresses: AddressBook;
+  readonly settings: ConductorSettings;
+  readonly estimate: Estimator;
+}
+
+export interface ConductorPolicies {
+  readonly prefill: PrefillPolicy;
+  readonly decode: DecodePolicy;
+  readonly admission: AdmissionPolicy;
+}
+
+/** A request that runs. */
+interface Booked {
+  readonly request: Request;
+  readonly prefillInstance: number;
+  readonly decodeInstance: number;
+  readonly dispatch: M.Dispatch;
+  prefilled: boolean;
+}
+
+interface Ended {
+  readonly attempt: number;
+  readonly outcome: Outcome;
+}
+
+/** Ended requests that are remembered for an ingress that asks again. */
+const RECENT_ENDED = 65_536;
+/** Replicas named as alternates to the first source of a fetch. */
+const ALTERNATES = 2;
+
+const VERDICTS: Record<'ttft' | 'tbt' | 'policy', Outcome> = {
+  ttft: Outcome.rejectedTtft,
+  tbt: Outcome.rejectedTbt,
+  policy: Outcome.rejectedPolicy,
+};
+
+export class Conductor implements Machine {
+  readonly world: ConductorWorld;
+  readonly directory: Directory;
+  readonly views: InstanceViews;
+  private readonly policies: ConductorPolicies;
+  private readonly match: PrefixMatch;
+  private readonly live = new Map<number, Booked>();
+  private readonly ended = new Recent<Ended>(RECENT_ENDED);
+  /** Dispatches sent to each instance, and deltas seen of each store. */
+  private readonly dispatched: Float64Array;
+  private readonly deltaSequence: Float64Array;
+
+  constructor(world: ConductorWorld, policies: ConductorPolicies, blocks: number) {
+    this.world = world;
+    this.policies = policies;
+    const { topology, addresses } = world;
+    this.directory = new Directory(topology.nodes.length, blocks);
+    this.views = new InstanceViews(new ViewWorld(topology, addresses));
+    this.match = new DirectoryMatch(this.directory, topology);
+    this.dispatched = new Float64Array(topology.instances.length);
+    this.deltaSequence = new Float64Array(topology.nodes.length);
+  }
+
+  handle(fact: M.Fact): void {
+    const { body } = fact;
+    this.views.nowNs = fact.atNs;
+    switch (body.kind) {
+      case 'arrive':
+        return this.onArrive(fact, body.request);
+      case 'delta':
+        return this.onDelta(body);
+      case 'prefilled':
+        return this.onPrefilled(body);
+      case 'finished':
+        return this.end(body.request, body.attempt, body.outcome);
+      case 'cancel':
+        return this.onCancel(body);
+      case 'blockInventory':
+        return this.onBlockInventory(body);
+      case 'requestInventory':
+        return this.onRequestInventory(body);
+      case 'peerReset':
+        // The other side reports: stores and instances their inventories, the ingress its requests.
+        return;
+      default:
+        throw new Error(`a conductor does not take ${body.kind}`);
+    }
+  }
+
+  // --- decisions ------------------------------------------------------------------------------
+
+  private onArrive(fact: M.Fact, request: Request): void {
+    const key = attemptKey(request.id, request.attempt);
+    if (this.live.has(key)) return;
+    const ended = this.ended.get(key);
+    if (ended !== undefined) this.tellIngress(request.id, request.attempt, ended.outcome);
+    else this.decide(fact, request, key);
+  }
+
+  private decide(fact: M.Fact, request: Request, key: number): void {
+    const { policies, views, match, directory } = this;
+    directory.match(request.blocks);
+    const choice = policies.prefill.choose(request, match, views);
+    const decodeInstance = policies.decode.choose(request, choice.instance, views);
+    this.checkChoice(choice, decodeInstance);
+    const needTokens = request.inputTokens + request.outputTokens;
+    if (needTokens > views.decodeCapacityTokens(decodeInstance)) {
+      this.reject(request, Outcome.rejectedTooLarge, fact.atNs);
+      return;
+    }
+    const verdict = policies.admission.verdict(request, choice, decodeInstance, views);
+    if (verdict === '') this.book(request, key, choice, decodeInstance);
+    else this.reject(request, VERDICTS[verdict], fact.atNs);
+  }
+
+  private checkChoice(choice: PrefillChoice, decodeInstance: number): void {
+    const { prefillInstances, decodeInstances } = this.views;
+    if (!prefillInstances.includes(choice.instance)) {
+      throw new Error(`the prefill policy chose ${choice.instance}, not a prefill instance`);
+    }
+    if (!decodeInstances.includes(decodeInstance)) {
+      throw new Error(`the decode policy chose ${decodeInstance}, not a decode instance`);
+    }
+    if (choice.sourceNode >= this.world.topology.nodes.length) {
+      throw new Error(`the prefill policy chose source ${choice.sourceNode}, not a node`);
+    }
+  }
+
+  private book(request: Request, key: number, choice: PrefillChoice, decode: number): void {
+    const { world, views, match } = this;
+    const { instance } = choice;
+    const dispatch: M.Dispatch = {
+      kind: 'dispatch',
+      term: world.settings.term,
+      sequence: ++this.dispatched[instance],
+      request,
+      decodeInstance: decode,
+      sources: this.sourcesFor(choice),
+      sourceBlocks: choice.sourceBlocks,
+      localBlocks: match.localBlocks(instance),
+    };
+    const reused = Math.max(dispatch.localBlocks, choice.sourceNode < 0 ? 0 : choice.sourceBlocks);
+    const { blockTokens } = world.topology.kv;
+    const cached = reused === 0 ? 0 : cachedTokens(reused, blockTokens, request.inputTokens);
+    const predictedNs = world.estimate.prefillNs(instance, request.inputTokens, cached);
+    views.enqueue(instance, key, predictedNs, request.inputTokens - cached);
+    views.bindDecode(decode, request.inputTokens + request.outputTokens);
+    this.live.set(key, {
+      request,
+      prefillInstance: instance,
+      decodeInstance: decode,
+      dispatch,
+      prefilled: false,
+    });
+    world.host.send(world.addresses.instance(instance), dispatch);
+  }
+
+  /** The chosen source, then other nodes that hold as much. */
+  private sourcesFor(choice: PrefillChoice): number[] {
+    const { sourceNode, sourceBlocks, instance } = choice;
+    if (sourceNode < 0 || sourceBlocks === 0) return [];
+    const target = this.views.nodeOf(instance);
+    const sources = [sourceNode];
+    const { matched } = this.directory;
+    for (let node = 0; node < matched.length && sources.length <= ALTERNATES; node++) {
+      const other = node !== sourceNode && node !== target;
+      if (other && matched[node] >= sourceBlocks) sources.push(node);
+    }
+    return sources;
+  }
+
+  private reject(request: Request, outcome: Outcome, nowNs: number): void {
+    const { id, attempt } = request;
+    this.world.host.mark(id, Mark.finishedNs, nowNs);
+    this.world.host.mark(id, Mark.outcome, outcome);
+    this.ended.set(attemptKey(id, attempt), { attempt, outcome });
+    this.tellIngress(id, attempt, outcome);
+  }
+
+  // --- what became of it ----------------------------------------------------------------------
+
+  private onPrefilled(body: M.Prefilled): void {
+    const key = attemptKey(body.request, body.attempt);
+    const booked = this.live.get(key);
+    if (booked === undefined || booked.prefilled) {
+      this.world.host.count(Count.lateFact, 1);
+      return;
+    }
+    booked.prefilled = true;
+    this.views.dequeue(booked.prefillInstance, key);
+  }
+
+  private end(request: number, attempt: number, outcome: Outcome): void {
+    const key = attemptKey(request, attempt);
+    const booked = this.live.get(key);
+    if (booked === undefined) {
+      this.world.host.count(Count.lateFact, 1);
+      return;
+    }
+    const { inputTokens, outputTokens } = booked.request;
+    this.live.delete(key);
+    this.views.dequeue(booked.prefillInstance, key);
+    this.views.unbindDecode(booked.decodeInstance, inputTokens + outputTokens);
+    this.ended.set(key, { attempt, outcome });
+    this.tellIngress(request, attempt, outcome);
+  }
+
+  private onCancel(body: M.Cancel): void {
+    const booked = this.live.get(attemptKey(body.request, body.attempt));
+    if (booked === undefined) return;
+    const { host, addresses } = this.world;
+    host.send(addresses.instance(booked.prefillInstance), body);
+    if (booked.decodeInstance !== booked.prefillInstance) {
+      host.send(addresses.instance(booked.decodeInstance), body);
+    }
+  }
+
+  private tellIngress(request: number, attempt: number, outcome: Outcome): void {
+    this.world.host.send(WORKLOAD, { kind: 'terminal', request, attempt, outcome });
+  }
+
+  // --- the directory --------------------------------------------------------------------------
+
+  private onDelta(body: M.Delta): void {
+    const { node, tier, stored, removed } = body;
+    if (body.sequence <= this.deltaSequence[node]) {
+      this.world.host.count(Count.lateFact, 1);
+      return;
+    }
+    this.deltaSequence[node] = body.sequence;
+    for (let i = 0; i < removed.length; i++) this.directory.remove(node, tier, removed[i]);
+    for (let i = 0; i < stored.length; i++) this.directory.add(node, tier, stored[i]);
+  }
+
+  private onBlockInventory(body: M.BlockInventory): void {
+    const { node, tier, blocks } = body;
+    if (body.sequence <= this.deltaSequence[node]) return;
+    this.deltaSequence[node] = body.sequence;
+    this.directory.clear(node, tier);
+    for (let i = 0; i < blocks.length; i++) this.directory.add(node, tier, blocks[i]);
+  }
+
+  // --- after a reset --------------------------------------------------------------------------
+
+  /** Ends what ended unheard, and sends again what the instance never got. */
+  private onRequestInventory(body: M.RequestInventory): void {
+    const { instance } = body;
+    for (const { request, attempt, outcome } of body.ended) {
+      if (this.live.has(attemptKey(request, attempt))) this.end(request, attempt, outcome);
+    }
+    const known = new Map(body.live.map((l) => [attemptKey(l.request, l.attempt), l]));
+    const lost: Booked[] = [];
+    for (const [key, booked] of this.live) {
+      if (booked.prefillInstance !== instance || booked.prefilled) continue;
+      const live = known.get(key);
+      if (live === undefined && booked.dispatch.sequence > body.dispatchSequence) lost.push(booked);
+      else if (live === undefined || live.phase >= Phase.handoff) {
+        booked.prefilled = true;
+        this.views.dequeue(instance, key);
+      }
+    }
+    const { host, addresses } = this.world;
+    for (const { dispatch } of lost) {
+      const sequence = ++this.dispatched[instance];
+      host.send(addresses.instance(instance), { ...dispatch, sequence });
+    }
+  }
+}
+
+/** The directory's answer to the last `match`, as policies see it. */
+class DirectoryMatch implements PrefixMatch {
+  private readonly directory: Directory;
+  private readonly nodeOf: Int32Array;
+
+  constructor(directory: Directory, topology: Topology) {
+    this.directory = directory;
+    this.nodeOf = Int32Array.from(topology.instances, (spec) => spec.node);
+  }
+
+  get bestBlocks(): number {
+    return this.directory.bestBlocks;
+  }
+
+  get bestNode(): number {
+    return this.directory.bestNode;
+  }
+
+  localBlocks(instance: number): number {
+    return this.directory.matched[this.nodeOf[instance]];
+  }
+}

@@ -1,0 +1,250 @@
+/**
+ * Bringing blocks from a peer: ask for a lease, move what is granted, try another replica when the
+ * move fails, and leave the rest to be recomputed.
+ */
+import { Count, type Host, IdSource } from './host.ts';
+import type { FetchBlocks, LeaseGrant, TransferEnded } from './messages.ts';
+import type { Request } from './request.ts';
+import type { StoreSettings } from './settings.ts';
+import type { TierPool } from './tier-pool.ts';
+import type { AddressBook, KvLayout, Node } from './topology.ts';
+import type { TransferBook } from './transfer-book.ts';
+
+/** Blocks on their way. */
+interface Fetch {
+  readonly request: Request;
+  readonly instance: number;
+  readonly sources: readonly number[];
+  /** Sources asked so far. */
+  tried: number;
+  /** Indices into the request's blocks, and the slots filling for them. */
+  readonly wanted: number[];
+  readonly slots: number[];
+  /** Slots kept from eviction until the request acquires. */
+  readonly kept: number[];
+  /** Indices that arrived. */
+  readonly arrived: number[];
+  /** Lease asked for or held, or 0. */
+  lease: number;
+  /** Move under way, or 0. */
+  transfer: number;
+}
+
+export interface FetchWorld {
+  readonly host: Host;
+  readonly node: Node;
+  readonly kv: KvLayout;
+  readonly settings: StoreSettings;
+  readonly addresses: AddressBook;
+}
+
+export class PeerFetches {
+  readonly world: FetchWorld;
+  private readonly dram: TierPool;
+  private readonly book: TransferBook;
+  private readonly leaseIds: IdSource;
+  /** By request id. */
+  private readonly fetches = new Map<number, Fetch>();
+  /** Request of each lease that is asked for or held. */
+  private readonly requestOf = new Map<number, number>();
+
+  constructor(world: FetchWorld, incarnation: number, dram: TierPool, book: TransferBook) {
+    this.world = world;
+    this.dram = dram;
+    this.book = book;
+    this.leaseIds = new IdSource(incarnation);
+  }
+
+  begin(body: FetchBlocks): void {
+    const { request, instance, sources, sourceBlocks } = body;
+    this.drop(request.id);
+    const fetch: Fetch = {
+      request,
+      instance,
+      sources,
+      tried: 0,
+      wanted: [],
+      slots: [],
+      kept: [],
+      arrived: [],
+      lease: 0,
+      transfer: 0,
+    };
+    this.fetches.set(request.id, fetch);
+    this.allocate(fetch, sourceBlocks);
+    this.askSource(fetch);
+  }
+
+  /** Keeps what is here and finds slots for what is not. */
+  private allocate(fetch: Fetch, sourceBlocks: number): void {
+    const { dram } = this;
+    const { blocks } = fetch.request;
+    let parent = -1;
+    for (let i = 0; i < sourceBlocks; i++) {
+      let slot = dram.find(blocks.at(i));
+      if (slot >= 0) {
+        dram.lease(slot);
+        fetch.kept.push(slot);
+      } else {
+        slot = dram.allocate(blocks.at(i), parent, i);
+        if (slot < 0) {
+          this.world.host.count(Count.droppedFetch, sourceBlocks - i);
+          return;
+        }
+        fetch.wanted.push(i);
+        fetch.slots.push(slot);
+      }
+      parent = slot;
+    }
+  }
+
+  /** Asks the next source for what is still missing, or gives up. */
+  private askSource(fetch: Fetch): void {
+    const { world, leaseIds, requestOf } = this;
+    const most = Math.min(fetch.sources.length, 1 + world.settings.fetchRetries);
+    fetch.lease = 0;
+    if (fetch.slots.length === 0 || fetch.tried >= most) {
+      this.abandon(fetch, 0, false);
+      this.answer(fetch);
+      return;
+    }
+    const lease = leaseIds.next();
+    fetch.lease = lease;
+    requestOf.set(lease, fetch.request.id);
+    const { blocks } = fetch.request;
+    const ids = fetch.wanted.map((index) => blocks.at(index));
+    const store = world.addresses.store(fetch.sources[fetch.tried++]);
+    world.host.send(store, { kind: 'leaseRequest', lease, blocks: ids });
+  }
+
+  granted(grant: LeaseGrant): void {
+    const { world, book } = this;
+    const fetch = this.fetches.get(this.requestOf.get(grant.lease) ?? -1);
+    if (fetch === undefined || fetch.lease !== grant.lease || fetch.transfer !== 0) {
+      world.host.count(Count.lateFact, 1);
+      return;
+    }
+    const granted = grant.range.slots.length;
+    if (granted < fetch.slots.length) {
+      world.host.count(Count.staleMiss, fetch.slots.length - granted);
+      this.abandon(fetch, granted, false);
+    }
+    if (granted === 0) {
+      this.endLease(fetch);
+      this.answer(fetch);
+      return;
+    }
+    const { request, instance, slots } = fetch;
+    let tokens = 0;
+    for (const index of fetch.wanted) tokens += book.tokensOf(request, index);
+    const moving = {
+      kind: 'fetch' as const,
+      request: request.id,
+      attempt: request.attempt,
+      instance,
+      slots: [...slots],
+    };
+    const node = fetch.sources[fetch.tried - 1];
+    const source = { node, tier: grant.tier, instance: -1, slots: grant.range };
+    const target = book.dramPlace([...slots]);
+    const route = { source, target, tokens, blocks: granted, afterStep: 0 };
+    fetch.transfer = book.start(moving, route);
+  }
+
+  /** A fetch's move has ended. False when the fetch is not there any more. */
+  ended(request: number, ended: TransferEnded): boolean {
+    const fetch = this.fetches.get(request);
+    if (fetch === undefined || fetch.transfer !== ended.transfer) return false;
+    fetch.transfer = 0;
+    this.endLease(fetch);
+    const done = this.book.settle(fetch.slots, ended);
+    for (let i = 0; i < done; i++) {
+      this.dram.lease(fetch.slots[i]);
+      fetch.kept.push(fetch.slots[i]);
+      fetch.arrived.push(fetch.wanted[i]);
+    }
+    if (!ended.ok) this.world.host.count(Count.transferFailed, 1);
+    const missing = fetch.wanted.slice(done);
+    fetch.slots.length = 0;
+    fetch.wanted.length = 0;
+    if (missing.length > 0 && ended.cause !== 'timeout') this.retry(fetch, missing);
+    else this.answer(fetch);
+    return true;
+  }
+
+  /** Fresh slots for what did not arrive, then another source. */
+  private retry(fetch: Fetch, missing: readonly number[]): void {
+    const { dram } = this;
+    const { blocks } = fetch.request;
+    for (const index of missing) {
+      if (dram.find(blocks.at(index)) >= 0) break;
+      const parent = index > 0 ? dram.find(blocks.at(index - 1)) : -1;
+      const slot = dram.allocate(blocks.at(index), parent, index);
+      if (slot < 0) break;
+      fetch.wanted.push(index);
+      fetch.slots.push(slot);
+    }
+    this.askSource(fetch);
+  }
+
+  /** The request holds leases of its own now. Answers how many of its `hit` blocks were fetched. */
+  finish(request: Request, hit: number): number {
+    const fetch = this.fetches.get(request.id);
+    if (fetch === undefined) return 0;
+    this.unkeep(fetch);
+    this.fetches.delete(request.id);
+    let fetched = 0;
+    for (const index of fetch.arrived) if (index < hit) fetched++;
+    return fetched;
+  }
+
+  /** The request was cancelled or came again. A move under way ends by itself. */
+  drop(request: number): void {
+    const fetch = this.fetches.get(request);
+    if (fetch === undefined) return;
+    this.unkeep(fetch);
+    if (fetch.transfer === 0) this.abandon(fetch, 0, false);
+    this.requestOf.delete(fetch.lease);
+    this.fetches.delete(request);
+  }
+
+  /** Questions to this store may be lost: ask the next one. */
+  peerReset(node: number): void {
+    for (const fetch of [...this.fetches.values()]) {
+      const waits = fetch.lease !== 0 && fetch.transfer === 0;
+      if (!waits || fetch.sources[fetch.tried - 1] !== node) continue;
+      this.requestOf.delete(fetch.lease);
+      this.askSource(fetch);
+    }
+  }
+
+  private endLease(fetch: Fetch): void {
+    const { world } = this;
+    const store = world.addresses.store(fetch.sources[fetch.tried - 1]);
+    world.host.send(store, { kind: 'leaseRelease', lease: fetch.lease });
+    this.requestOf.delete(fetch.lease);
+    fetch.lease = 0;
+  }
+
+  private answer(fetch: Fetch): void {
+    const { request, instance, arrived } = fetch;
+    const { host, addresses } = this.world;
+    host.send(addresses.instance(instance), {
+      kind: 'fetched',
+      request: request.id,
+      attempt: request.attempt,
+      blocks: arrived.length,
+    });
+  }
+
+  private unkeep(fetch: Fetch): void {
+    for (const slot of fetch.kept) this.dram.unlease(slot);
+    fetch.kept.length = 0;
+  }
+
+  private abandon(fetch: Fetch, from: number, quarantine: boolean): void {
+    for (let i = from; i < fetch.slots.length; i++) this.dram.abandon(fetch.slots[i], quarantine);
+    fetch.slots.length = from;
+    fetch.wanted.length = from;
+  }
+}

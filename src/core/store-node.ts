@@ -1,0 +1,401 @@
+/**
+ * StoreNode: the KV memory of one node. It owns the slots of the shared tiers and the working HBM
+ * of the node's instances, leases blocks to readers, fetches from peers, and tells the conductor
+ * what became readable and what went. What it says is the truth; the directory is a hint.
+ */
+
+import { DeltaBuffer } from './delta-buffer.ts';
+import { assert, unreachable } from './errors.ts';
+import { Count, type Host, type Machine } from './host.ts';
+import { LeaseTable } from './lease-table.ts';
+import type * as M from './messages.ts';
+import { PeerFetches } from './peer-fetch.ts';
+import type { EvictionPolicy } from './policy.ts';
+import { cachedTokens } from './request.ts';
+import type { StoreSettings } from './settings.ts';
+import { TierPool } from './tier-pool.ts';
+import {
+  type Address,
+  type AddressBook,
+  CONDUCTOR,
+  type KvLayout,
+  type Node,
+  Tier,
+} from './topology.ts';
+import { type Moving, TransferBook } from './transfer-book.ts';
+import { type Holding, type Waiting, WorkingMemory } from './working-memory.ts';
+
+/** What a store is given; not part of its state. */
+export interface StoreWorld {
+  readonly host: Host;
+  readonly node: Node;
+  readonly kv: KvLayout;
+  readonly settings: StoreSettings;
+  readonly addresses: AddressBook;
+  /** Makes the order of one tier. */
+  readonly eviction: (tier: Tier, capacitySlots: number) => EvictionPolicy;
+  /** The eviction policies' clock. */
+  readonly clock: { nowNs: number };
+}
+
+export class StoreNode implements Machine {
+  readonly world: StoreWorld;
+  readonly dram: TierPool;
+  private readonly incarnation: number;
+  private readonly memories = new Map<number, WorkingMemory>();
+  private readonly delta: DeltaBuffer;
+  private readonly book: TransferBook;
+  private readonly leases: LeaseTable;
+  private readonly fetches: PeerFetches;
+  private parkedBytes = 0;
+
+  constructor(
+    world: StoreWorld,
+    incarnation: number,
+    blocks: number,
+    instances: readonly { id: number; kvCapacityBytes: number }[],
+  ) {
+    this.world = world;
+    this.incarnation = incarnation;
+    const { kv, node, settings } = world;
+    const blockBytes = kv.blockTokens * kv.bytesPerToken[Tier.dram];
+    const slots = Math.floor(node.dramCapacityBytes / blockBytes);
+    this.delta = new DeltaBuffer(node.id, Tier.dram, settings.deltaLimitBlocks);
+    this.dram = new TierPool(slots, blocks, world.eviction(Tier.dram, slots), this.delta);
+    this.book = new TransferBook(world, incarnation, this.dram, this.delta);
+    this.leases = new LeaseTable(this.dram);
+    this.fetches = new PeerFetches(world, incarnation, this.dram, this.book);
+    for (const { id, kvCapacityBytes } of instances) {
+      this.memories.set(id, new WorkingMemory(id, kvCapacityBytes));
+    }
+  }
+
+  handle(fact: M.Fact): void {
+    this.world.clock.nowNs = fact.atNs;
+    this.dispatch(fact, fact.body);
+    this.flushDelta();
+  }
+
+  private dispatch(fact: M.Fact, body: M.Body): void {
+    switch (body.kind) {
+      case 'transferEnded':
+        return this.onTransferEnded(fact.atNs, body);
+      case 'saveBlocks':
+        return this.onSave(body);
+      case 'acquire':
+        return this.onAcquire(fact, body);
+      case 'release':
+        return this.onRelease(fact.atNs, body);
+      case 'reserve':
+        return this.onReserve(fact, body);
+      case 'claim':
+        return this.onClaim(fact.from, body);
+      case 'fetchBlocks':
+        return this.fetches.begin(body);
+      case 'leaseRequest':
+        return this.onLeaseRequest(fact, body);
+      case 'leaseGrant':
+        return this.fetches.granted(body);
+      case 'leaseRelease':
+        return this.leases.end(fact.from, body.lease);
+      case 'unreserve':
+        return this.onUnreserve(fact.atNs, body);
+      case 'park':
+        return this.onPark(fact.from, body);
+      case 'slotReleased':
+        return this.dram.releaseQuarantine(body.slot);
+      case 'peerReset':
+        return this.onPeerReset(body.peer);
+      default:
+        throw new Error(`a store does not take ${body.kind}`);
+    }
+  }
+
+  /** Every tier and policy against itself; for tests and invariant runs. */
+  check(): void {
+    this.dram.check();
+    for (const memory of this.memories.values()) memory.check();
+  }
+
+  // --- working memory -------------------------------------------------------------------------
+
+  private onAcquire(fact: M.Fact, ask: M.Acquire): void {
+    const bytes = ask.hbmTokens * this.world.kv.bytesPerToken[Tier.hbm];
+    this.ask({ from: fact.from, ask, bytes }, fact.atNs);
+  }
+
+  private onReserve(fact: M.Fact, ask: M.Reserve): void {
+    const memory = this.memory(ask.instance);
+    if (memory.of(ask.request, ask.attempt) !== undefined) {
+      this.answerReserve(fact.from, ask, 'granted');
+    } else if (memory.findReserve(ask) >= 0) {
+      this.answerReserve(fact.from, ask, 'queued');
+    } else {
+      const bytes = ask.tokens * this.world.kv.bytesPerToken[Tier.hbm];
+      this.ask({ from: fact.from, ask, bytes }, fact.atNs);
+    }
+  }
+
+  /** Serve now, or after those who already wait. */
+  private ask(waiting: Waiting, nowNs: number): void {
+    const { ask, bytes } = waiting;
+    const memory = this.memory(ask.instance);
+    if (memory.waiting.length > 0 || !memory.fits(bytes)) {
+      memory.dropExpired(nowNs);
+      this.serveWaiting(memory, nowNs);
+    }
+    if (memory.waiting.length === 0 && memory.fits(bytes)) {
+      this.serve(memory, waiting, nowNs);
+      return;
+    }
+    if (ask.kind === 'reserve') {
+      const full = memory.waitingReserves >= this.world.settings.reserveQueueRequests;
+      this.answerReserve(waiting.from, ask, full ? 'refused' : 'queued');
+      if (full) return;
+    } else {
+      const { id: request, attempt } = ask.request;
+      this.world.host.send(waiting.from, { kind: 'acquireWaits', request, attempt });
+    }
+    memory.wait(waiting);
+  }
+
+  private serveWaiting(memory: WorkingMemory, nowNs: number): void {
+    for (let next = memory.nextServed(); next !== undefined; next = memory.nextServed()) {
+      this.serve(memory, next, nowNs);
+    }
+  }
+
+  private serve(memory: WorkingMemory, waiting: Waiting, nowNs: number): void {
+    const { ask, from, bytes } = waiting;
+    if (ask.kind === 'reserve') {
+      memory.hold(ask.request, ask.attempt, bytes, nowNs + ask.ttlNs);
+      this.answerReserve(from, ask, 'granted');
+    } else {
+      const { id, attempt } = ask.request;
+      this.loadPrefix(ask, memory.hold(id, attempt, bytes, Number.POSITIVE_INFINITY));
+    }
+  }
+
+  private answerReserve(to: Address, ask: M.Reserve, status: M.Reserved['status']): void {
+    const { request, attempt } = ask;
+    this.world.host.send(to, { kind: 'reserved', request, attempt, status });
+  }
+
+  private onClaim(from: Address, claim: M.Claim): void {
+    const { request, attempt } = claim;
+    const holding = this.memory(claim.instance).of(request, attempt);
+    if (holding !== undefined) holding.expiresNs = Number.POSITIVE_INFINITY;
+    const ok = holding !== undefined;
+    this.world.host.send(from, { kind: 'claimed', request, attempt, ok });
+  }
+
+  private onUnreserve(nowNs: number, body: M.Unreserve): void {
+    const memory = this.memory(body.instance);
+    memory.stopWaiting(body);
+    this.free(memory, body.request, body.attempt, nowNs);
+  }
+
+  private onRelease(nowNs: number, body: M.Release): void {
+    this.fetches.drop(body.request);
+    this.free(this.memory(body.instance), body.request, body.attempt, nowNs);
+  }
+
+  /** Frees a request's space once nothing moves out of it. */
+  private free(memory: WorkingMemory, request: number, attempt: number, nowNs: number): void {
+    const holding = memory.of(request, attempt);
+    if (holding === undefined) return;
+    holding.released = true;
+    if (holding.moves > 0) return;
+    this.parkedBytes -= holding.parkedBytes;
+    memory.drop(request, holding);
+    this.serveWaiting(memory, nowNs);
+  }
+
+  // --- between the cache and HBM --------------------------------------------------------------
+
+  /** Leases the longest local prefix and starts its load. */
+  private loadPrefix(ask: M.Acquire, holding: Holding): void {
+    const { request, instance } = ask;
+    const { dram, world } = this;
+    const { blocks, inputTokens } = request;
+    const slots: number[] = [];
+    for (let i = 0; i < blocks.length; i++) {
+      const slot = dram.findReady(blocks.at(i));
+      if (slot < 0) break;
+      dram.touch(slot);
+      dram.lease(slot);
+      slots.push(slot);
+    }
+    const peerBlocks = this.fetches.finish(request, slots.length);
+    const tokens = cachedTokens(slots.length, world.kv.blockTokens, inputTokens);
+    const load = slots.length > 0 ? this.move('load', ask, slots, tokens, 0) : 0;
+    if (load !== 0) holding.moves++;
+    world.host.send(world.addresses.instance(instance), {
+      kind: 'acquired',
+      request: request.id,
+      attempt: request.attempt,
+      hitBlocks: slots.length,
+      peerBlocks,
+      load,
+      loadTokens: tokens,
+    });
+  }
+
+  private onSave(body: M.SaveBlocks): void {
+    const { request, instance, fromBlock, toBlock } = body;
+    const { dram, world, book } = this;
+    const { blocks } = request;
+    const slots: number[] = [];
+    let tokens = 0;
+    let parent = fromBlock > 0 ? dram.find(blocks.at(fromBlock - 1)) : -1;
+    for (let i = fromBlock; i < toBlock; i++) {
+      let slot = dram.find(blocks.at(i));
+      if (slot >= 0) dram.touch(slot);
+      else {
+        slot = dram.allocate(blocks.at(i), parent, i);
+        if (slot < 0) {
+          world.host.count(Count.droppedSave, toBlock - i);
+          break;
+        }
+        slots.push(slot);
+        tokens += book.tokensOf(request, i);
+      }
+      parent = slot;
+    }
+    if (slots.length === 0) return;
+    const holding = this.memory(instance).of(request.id, request.attempt);
+    assert(holding !== undefined, 'a save of a request that holds no memory');
+    holding.moves++;
+    this.move('save', body, slots, tokens, body.step);
+  }
+
+  private onPark(from: Address, body: M.Park): void {
+    const { request, attempt, instance, tokens } = body;
+    const { world, book } = this;
+    const holding = this.memory(instance).of(request, attempt);
+    const bytes = tokens * world.kv.bytesPerToken[Tier.dram];
+    if (holding === undefined || this.parkedBytes + bytes > world.settings.parkingBytes) {
+      world.host.send(from, { kind: 'parked', request, attempt, ok: false });
+      return;
+    }
+    this.parkedBytes += bytes;
+    holding.parkedBytes = bytes;
+    holding.moves++;
+    world.host.count(Count.parked, 1);
+    book.start(
+      { kind: 'park', request, attempt, instance, slots: [] },
+      {
+        source: book.hbmPlace(instance),
+        target: book.dramPlace(null),
+        tokens,
+        blocks: 0,
+        afterStep: 0,
+      },
+    );
+  }
+
+  private move(
+    kind: 'load' | 'save',
+    ask: M.Acquire | M.SaveBlocks,
+    slots: readonly number[],
+    tokens: number,
+    afterStep: number,
+  ): number {
+    const { book } = this;
+    const { request, instance } = ask;
+    const cache = book.dramPlace(slots);
+    const working = book.hbmPlace(instance);
+    const source = kind === 'load' ? cache : working;
+    const target = kind === 'load' ? working : cache;
+    return book.start(
+      { kind, request: request.id, attempt: request.attempt, instance, slots },
+      { source, target, tokens, blocks: slots.length, afterStep },
+    );
+  }
+
+  // --- ends of transfers ----------------------------------------------------------------------
+
+  private onTransferEnded(nowNs: number, ended: M.TransferEnded): void {
+    const moving = this.book.take(ended.transfer);
+    if (moving === undefined) {
+      this.world.host.count(Count.lateFact, 1);
+      return;
+    }
+    const { kind, slots } = moving;
+    switch (kind) {
+      case 'fetch':
+        if (!this.fetches.ended(moving.request, ended)) this.book.settle(slots, ended);
+        return;
+      case 'load':
+        for (const slot of slots) this.dram.unlease(slot);
+        break;
+      case 'save':
+        this.book.settle(slots, ended);
+        break;
+      case 'park':
+        this.parkEnded(moving, nowNs);
+        break;
+      default:
+        unreachable(kind);
+    }
+    this.moveEnded(moving, nowNs);
+  }
+
+  private moveEnded(moving: Moving, nowNs: number): void {
+    const memory = this.memory(moving.instance);
+    const holding = memory.of(moving.request, moving.attempt);
+    assert(holding !== undefined && holding.moves > 0, 'a move outlived its memory');
+    holding.moves--;
+    if (holding.released) this.free(memory, moving.request, moving.attempt, nowNs);
+  }
+
+  private parkEnded(moving: Moving, nowNs: number): void {
+    const { request, attempt, instance } = moving;
+    const memory = this.memory(instance);
+    const holding = memory.of(request, attempt);
+    if (holding === undefined || holding.released) return;
+    memory.freeHbm(holding);
+    const to = this.world.addresses.instance(instance);
+    this.world.host.send(to, { kind: 'parked', request, attempt, ok: true });
+    this.serveWaiting(memory, nowNs);
+  }
+
+  // --- peers and the directory ----------------------------------------------------------------
+
+  private onLeaseRequest(fact: M.Fact, body: M.LeaseRequest): void {
+    const { world, leases, book } = this;
+    const { leaseTtlNs, guardNs } = world.settings;
+    leases.expire(fact.atNs);
+    const range = book.range(leases.grant(fact.from, body.lease, body.blocks));
+    const expiresNs = fact.atNs + leaseTtlNs + guardNs;
+    leases.record(fact.from, body.lease, range.slots, range.generations, expiresNs);
+    world.host.send(fact.from, {
+      kind: 'leaseGrant',
+      lease: body.lease,
+      tier: Tier.dram,
+      ttlNs: leaseTtlNs,
+      range,
+    });
+  }
+
+  private onPeerReset(peer: Address): void {
+    const { addresses } = this.world;
+    if (peer === CONDUCTOR) this.delta.resync = true;
+    else if (addresses.isStore(peer)) this.fetches.peerReset(addresses.storeNode(peer));
+  }
+
+  private flushDelta(): void {
+    const { delta, world, dram } = this;
+    if (!delta.pending) return;
+    if (delta.resync) {
+      world.host.count(Count.resync, 1);
+      world.host.send(CONDUCTOR, delta.takeInventory(this.incarnation, dram.readyBlocks()));
+    } else world.host.send(CONDUCTOR, delta.take());
+  }
+
+  private memory(instance: number): WorkingMemory {
+    const memory = this.memories.get(instance);
+    assert(memory !== undefined, 'an instance of another node');
+    return memory;
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * The slots of one tier: which block lies where, who reads it, what may go. The pool owns bytes,
+ * states, leases and pins; its eviction policy owns the order alone.
+ */
+import { assert } from './errors.ts';
+import { type EvictionPolicy, REFUSE } from './policy.ts';
+
+/** Life of a slot. Evicting is unpublish, drain, free: `leaving` waits for its last reader. */
+export const SlotState = { free: 0, filling: 1, ready: 2, leaving: 3, quarantined: 4 } as const;
+export type SlotState = (typeof SlotState)[keyof typeof SlotState];
+
+const NONE = -1;
+
+/** What the pool tells its store: a block stopped being readable. */
+export interface PoolWatcher {
+  blockGone(block: number): void;
+}
+
+export class TierPool {
+  readonly capacitySlots: number;
+  /** Grows with every reuse of a slot: a stale read is known by it. */
+  readonly generations: Int32Array;
+  readonly checksums: Int32Array;
+  evictions = 0;
+
+  private readonly policy: EvictionPolicy;
+  private readonly watcher: PoolWatcher;
+  private readonly states: Uint8Array;
+  private readonly blocks: Int32Array;
+  private readonly readers: Int32Array;
+  private readonly pinned: { count: number; readonly flags: Uint8Array };
+  private readonly freeSlots: Int32Array;
+  private freeCount: number;
+  /** Slot of each block, plus one; 0 when it is not here. Grows with the block ids. */
+  private slotOf: Int32Array;
+
+  constructor(capacitySlots: number, blocks: number, policy: EvictionPolicy, watcher: PoolWatcher) {
+    this.capacitySlots = capacitySlots;
+    this.watcher = watcher;
+    this.generations = new Int32Array(capacitySlots);
+    this.checksums = new Int32Array(capacitySlots);
+    this.states = new Uint8Array(capacitySlots);
+    this.blocks = new Int32Array(capacitySlots).fill(NONE);
+    this.readers = new Int32Array(capacitySlots);
+    this.pinned = { count: 0, flags: new Uint8Array(capacitySlots) };
+    this.policy = policy;
+    this.freeSlots = new Int32Array(capacitySlots);
+    for (let i = 0; i < capacitySlots; i++) this.freeSlots[i] = capacitySlots - 1 - i;
+    this.freeCount = capacitySlots;
+    this.slotOf = new Int32Array(Math.max(1, blocks));
+  }
+
+  /** Slots in use, quarantined ones included. */
+  get usedSlots(): number {
+    return this.capacitySlots - this.freeCount;
+  }
+
+  /** Slot of a block in any state, or -1. */
+  find(block: number): number {
+    return block < this.slotOf.length ? this.slotOf[block] - 1 : NONE;
+  }
+
+  /** Slot of a readable block, or -1. */
+  findReady(block: number): number {
+    const slot = this.find(block);
+    return slot !== NONE && this.states[slot] === SlotState.ready ? slot : NONE;
+  }
+
+  state(slot: number): SlotState {
+    return this.states[slot] as SlotState;
+  }
+
+  block(slot: number): number {
+    return this.blocks[slot];
+  }
+
+  isLeased(slot: number): boolean {
+    return this.readers[slot] > 0;
+  }
+
+  touch(slot: number): void {
+    this.policy.onHit(slot);
+  }
+
+  /** A slot for a block that is not here, in state `filling`; -1 when nothing can go. */
+  allocate(block: number, parentSlot: number, depth: number): number {
+    this.policy.onMiss?.(block);
+    if (this.freeCount === 0 && !this.makeRoom(block)) return NONE;
+    const slot = this.freeSlots[--this.freeCount];
+    this.generations[slot]++;
+    this.blocks[slot] = block;
+    this.states[slot] = SlotState.filling;
+    if (block >= this.slotOf.length) this.growBlocks(block);
+    this.slotOf[block] = slot + 1;
+    this.policy.onInsert(slot, block, parentSlot, depth);
+    this.updatePin(slot);
+    return slot;
+  }
+
+  /** All bytes are there: readers may come. */
+  publish(slot: number, checksum: number): void {
+    assert(this.states[slot] === SlotState.filling, 'publish of a slot that is not filling');
+    this.checksums[slot] = checksum;
+    this.states[slot] = SlotState.ready;
+    this.updatePin(slot);
+  }
+
+  /** The fill failed. A quarantined slot counts as used until `releaseQuarantine`. */
+  abandon(slot: number, quarantine: boolean): void {
+    assert(this.states[slot] === SlotState.filling, 'abandon of a slot that is not filling');
+    this.policy.onRemove(slot, 'invalidate');
+    this.forget(slot);
+    if (quarantine) this.states[slot] = SlotState.quarantined;
+    else this.retire(slot);
+    this.updatePin(slot);
+  }
+
+  releaseQuarantine(slot: number): void {
+    if (this.states[slot] === SlotState.quarantined) this.retire(slot);
+  }
+
+  lease(slot: number): void {
+    this.readers[slot]++;
+    this.updatePin(slot);
+  }
+
+  unlease(slot: number): void {
+    assert(this.readers[slot] > 0, 'more leases returned than given');
+    this.readers[slot]--;
+    if (this.states[slot] === SlotState.leaving && this.readers[slot] === 0) this.free(slot);
+    else this.updatePin(slot);
+  }
+
+  /** Take a block out of service; its slot is free when its last reader is done. */
+  invalidate(slot: number): void {
+    assert(this.states[slot] === SlotState.ready, 'invalidate of a slot that is not ready');
+    this.policy.onRemove(slot, 'invalidate');
+    this.watcher.blockGone(this.blocks[slot]);
+    this.forget(slot);
+    this.retire(slot);
+  }
+
+  /** Readable blocks, by slot. */
+  readyBlocks(): number[] {
+    const ready: number[] = [];
+    for (let slot = 0; slot < this.capacitySlots; slot++) {
+      if (this.states[slot] === SlotState.ready) ready.push(this.blocks[slot]);
+    }
+    return ready;
+  }
+
+  /** Checks the pool against itself and its policy; for tests and invariant runs. */
+  check(): void {
+    let used = 0;
+    let ordered = 0;
+    let pins = 0;
+    for (let slot = 0; slot < this.capacitySlots; slot++) {
+      const state = this.states[slot];
+      if (state !== SlotState.free) used++;
+      if (state === SlotState.filling || state === SlotState.ready) {
+        ordered++;
+        assert(this.find(this.blocks[slot]) === slot, 'a block and its slot disagree');
+      }
+      pins += this.pinned.flags[slot];
+    }
+    assert(used === this.usedSlots, 'used slots disagree with the free list');
+    assert(ordered === this.policy.size(), 'the policy orders other slots than the resident ones');
+    assert(pins === this.pinned.count, 'the number of pins is off');
+  }
+
+  private makeRoom(incoming: number): boolean {
+    const many = this.policy.reclaim?.(1, this.pinned);
+    if (many !== undefined) {
+      for (const slot of many) this.evict(slot);
+      if (this.freeCount > 0) return true;
+    }
+    const slot = this.policy.victim(incoming, this.pinned);
+    if (slot === REFUSE) return false;
+    this.evict(slot);
+    return true;
+  }
+
+  private evict(slot: number): void {
+    const legal =
+      Number.isInteger(slot) &&
+      slot >= 0 &&
+      slot < this.capacitySlots &&
+      this.states[slot] === SlotState.ready &&
+      this.readers[slot] === 0;
+    assert(legal, 'the eviction policy chose a slot that is pinned or not resident');
+    this.evictions++;
+    this.policy.onRemove(slot, 'evict');
+    this.watcher.blockGone(this.blocks[slot]);
+    this.forget(slot);
+    this.free(slot);
+  }
+
+  /** Free now, or when the last reader is done. */
+  private retire(slot: number): void {
+    if (this.readers[slot] === 0) this.free(slot);
+    else this.states[slot] = SlotState.leaving;
+  }
+
+  private forget(slot: number): void {
+    this.slotOf[this.blocks[slot]] = 0;
+  }
+
+  private free(slot: number): void {
+    this.blocks[slot] = NONE;
+    this.states[slot] = SlotState.free;
+    this.freeSlots[this.freeCount++] = slot;
+    this.updatePin(slot);
+  }
+
+  private updatePin(slot: number): void {
+    const state = this.states[slot];
+    const pin = state === SlotState.filling || this.readers[slot] > 0 ? 1 : 0;
+    const pinned = this.pinned;
+    pinned.count += pin - pinned.flags[slot];
+    pinned.flags[slot] = pin;
+  }
+
+  private growBlocks(block: number): void {
+    const grown = new Int32Array(Math.max(block + 1, 2 * this.slotOf.length));
+    grown.set(this.slotOf);
+    this.slotOf = grown;
+  }
+}

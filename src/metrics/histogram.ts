@@ -1,0 +1,51 @@
+/**
+ * Histogram of durations with buckets of constant relative width, for counts too many to keep. A
+ * percentile is the middle of its bucket: within 0.4 % of the true value.
+ */
+
+/** Buckets per doubling. */
+const RESOLUTION = 128;
+/** Durations from 1 ns to 2^44 ns (about five hours). */
+const DOUBLINGS = 44;
+
+export class GapHistogram {
+  private readonly counts = new Float64Array(RESOLUTION * DOUBLINGS);
+  total = 0;
+
+  add(durationNs: number, times: number): void {
+    this.counts[bucket(durationNs)] += times;
+    this.total += times;
+  }
+
+  /** One entry was counted with another value than it had. */
+  move(fromNs: number, toNs: number): void {
+    this.counts[bucket(fromNs)]--;
+    this.counts[bucket(toNs)]++;
+  }
+
+  /** Nearest-rank percentile, ns; null when empty. */
+  percentile(share: number): number | null {
+    if (this.total === 0) return null;
+    let left = Math.max(1, Math.ceil(share * this.total));
+    for (let i = 0; i < this.counts.length; i++) {
+      left -= this.counts[i];
+      if (left <= 0) return middle(i);
+    }
+    return middle(this.counts.length - 1);
+  }
+}
+
+/** Buckets are linear within each doubling, so that no logarithm is needed. */
+const PER_NS = Float64Array.from({ length: 64 }, (_, doubling) => RESOLUTION / 2 ** doubling);
+const TOP_NS = 2 ** DOUBLINGS - 1;
+
+function bucket(durationNs: number): number {
+  const ns = durationNs < 1 ? 1 : durationNs > TOP_NS ? TOP_NS : durationNs;
+  const doubling = ns < 0x80000000 ? 31 - Math.clz32(ns) : 62 - Math.clz32(ns / 0x80000000);
+  return (doubling - 1) * RESOLUTION + Math.trunc(ns * PER_NS[doubling]);
+}
+
+function middle(index: number): number {
+  const doubling = Math.floor(index / RESOLUTION);
+  return Math.round(2 ** doubling * (1 + ((index % RESOLUTION) + 0.5) / RESOLUTION));
+}

@@ -1,0 +1,200 @@
+/**
+ * Recorder: watches a run and keeps its columns: one row a request, one column a mark, the decode
+ * gaps, and what moved where. It sees facts and commands alone, so that a simulated and a live run
+ * are measured alike.
+ */
+import {
+  COUNT_NAMES,
+  type Count,
+  MARK_COUNT,
+  Mark,
+  type Transfer,
+  type TransferKind,
+} from '../core/host.ts';
+import type { Fact, RunEnded, StepEnded, TransferEnded } from '../core/messages.ts';
+import type { Observer } from '../core/observer.ts';
+import { type Address, AddressBook, type Topology } from '../core/topology.ts';
+import { GapHistogram } from './histogram.ts';
+import { meanOfLongest } from './select.ts';
+
+/** Buses and links by kind; bytes are counted on each that a transfer crosses. */
+export const RESOURCE_KINDS = [
+  'railsOut',
+  'railsIn',
+  'hostToDevice',
+  'deviceToHost',
+  'fabric',
+] as const;
+export type ResourceKind = (typeof RESOURCE_KINDS)[number];
+
+/** Share of a request's gaps that its TBT is the mean of. */
+const LONGEST_SHARE = 0.1;
+
+/** Step durations of one instance since its batch was last empty. */
+interface GapLog {
+  gapsNs: Float64Array;
+  /** Steps logged, and the number of the first of them since the start. */
+  length: number;
+  base: number;
+  batch: number;
+}
+
+export class Recorder implements Observer {
+  readonly topology: Topology;
+  readonly requests: number;
+  /** columns[mark][request]; NaN where the mark was never made. */
+  readonly columns: Float64Array[];
+  /** TBT of each request: mean of its longest 10 % of gaps, ns; NaN without gaps. */
+  readonly tbtNs: Float64Array;
+  readonly gaps = new GapHistogram();
+  readonly counts = new Float64Array(COUNT_NAMES.length);
+  /** Busy ns of each instance. */
+  readonly prefillBusyNs: Float64Array;
+  readonly decodeBusyNs: Float64Array;
+  readonly decodeSteps: Float64Array;
+  /** Bytes by resource kind and node. */
+  readonly bytes: Record<ResourceKind, Float64Array>;
+  readonly transferBytes: Record<TransferKind, number> = {
+    fetch: 0,
+    load: 0,
+    save: 0,
+    park: 0,
+    stream: 0,
+  };
+  endNs = 0;
+  private readonly addresses: AddressBook;
+  private readonly logs: GapLog[] = [];
+  /** Number of the first decode step of each request. */
+  private readonly firstStep: Float64Array;
+  /** Transfers under way, by initiator. */
+  private readonly moving: Map<number, Transfer>[] = [];
+
+  constructor(topology: Topology, requests: number) {
+    this.topology = topology;
+    this.requests = requests;
+    this.addresses = new AddressBook(topology);
+    const column = () => new Float64Array(requests).fill(Number.NaN);
+    this.columns = Array.from({ length: MARK_COUNT }, column);
+    this.tbtNs = column();
+    this.firstStep = column();
+    const instances = topology.instances.length;
+    this.prefillBusyNs = new Float64Array(instances);
+    this.decodeBusyNs = new Float64Array(instances);
+    this.decodeSteps = new Float64Array(instances);
+    for (let i = 0; i < instances; i++) {
+      this.logs.push({ gapsNs: new Float64Array(4096), length: 0, base: 0, batch: 0 });
+    }
+    for (let i = 0; i < this.addresses.count; i++) this.moving.push(new Map());
+    const perNode = () => new Float64Array(topology.nodes.length);
+    this.bytes = {
+      railsOut: perNode(),
+      railsIn: perNode(),
+      hostToDevice: perNode(),
+      deviceToHost: perNode(),
+      fabric: new Float64Array(1),
+    };
+  }
+
+  column(mark: Mark): Float64Array {
+    return this.columns[mark];
+  }
+
+  onFact(to: Address, fact: Fact): void {
+    const { body } = fact;
+    this.endNs = fact.atNs;
+    if (body.kind === 'runEnded') this.onRunEnded(this.addresses.instanceId(to), body);
+    else if (body.kind === 'stepEnded') this.onStepEnded(this.addresses.instanceId(to), body);
+    else if (body.kind === 'transferEnded') this.onTransferEnded(to, body);
+  }
+
+  onMark(from: Address, request: number, mark: Mark, value: number): void {
+    this.columns[mark][request] = value;
+    if (mark === Mark.joinedNs) this.onJoined(this.addresses.instanceId(from), request);
+    else if (mark === Mark.finishedNs) this.onFinished(from, request);
+  }
+
+  onCount(_from: Address, what: Count, by: number): void {
+    this.counts[what] += by;
+  }
+
+  onTransfer(from: Address, transfer: Transfer): void {
+    this.moving[from].set(transfer.id, transfer);
+  }
+
+  // --- compute --------------------------------------------------------------------------------
+
+  private onStepEnded(instance: number, body: StepEnded): void {
+    this.prefillBusyNs[instance] += body.durationNs;
+  }
+
+  private onRunEnded(instance: number, body: RunEnded): void {
+    const { steps, gapsNs, from } = body;
+    const log = this.logs[instance];
+    if (log.batch === 0) {
+      log.base += log.length;
+      log.length = 0;
+    }
+    while (log.length + steps > log.gapsNs.length) {
+      const grown = new Float64Array(2 * log.gapsNs.length);
+      grown.set(log.gapsNs);
+      log.gapsNs = grown;
+    }
+    let busyNs = 0;
+    for (let i = 0; i < steps; i++) {
+      const gapNs = gapsNs[from + i];
+      log.gapsNs[log.length + i] = gapNs;
+      busyNs += gapNs;
+      this.gaps.add(gapNs, log.batch);
+    }
+    log.length += steps;
+    this.decodeBusyNs[instance] += busyNs;
+    this.decodeSteps[instance] += steps;
+  }
+
+  private onJoined(instance: number, request: number): void {
+    const log = this.logs[instance];
+    if (log.batch === 0) {
+      log.base += log.length;
+      log.length = 0;
+    }
+    log.batch++;
+    this.firstStep[request] = log.base + log.length;
+  }
+
+  private onFinished(from: Address, request: number): void {
+    const first = this.firstStep[request];
+    if (Number.isNaN(first)) return;
+    this.firstStep[request] = Number.NaN;
+    const log = this.logs[this.addresses.instanceId(from)];
+    log.batch--;
+    const start = first - log.base;
+    const gaps = log.length - start;
+    if (gaps === 0) return;
+    const handoffNs =
+      this.columns[Mark.joinedNs][request] - this.columns[Mark.firstTokenNs][request];
+    const firstGapNs = log.gapsNs[start] + handoffNs;
+    this.gaps.move(log.gapsNs[start], firstGapNs);
+    const longest = Math.ceil(LONGEST_SHARE * gaps);
+    this.tbtNs[request] = meanOfLongest(log.gapsNs, start, log.length, firstGapNs, longest);
+  }
+
+  // --- bytes ----------------------------------------------------------------------------------
+
+  private onTransferEnded(to: Address, ended: TransferEnded): void {
+    const transfer = this.moving[to].get(ended.transfer);
+    if (transfer === undefined) return;
+    this.moving[to].delete(ended.transfer);
+    if (!ended.ok) return;
+    const { kind, source, target, bytes } = transfer;
+    const { railsOut, railsIn, hostToDevice, deviceToHost, fabric } = this.bytes;
+    this.transferBytes[kind] += bytes;
+    if (source.node !== target.node) {
+      railsOut[source.node] += bytes;
+      railsIn[target.node] += bytes;
+      fabric[0] += bytes;
+      return;
+    }
+    if (kind !== 'load') deviceToHost[source.node] += bytes;
+    if (kind === 'load' || kind === 'stream') hostToDevice[target.node] += bytes;
+  }
+}

@@ -1,0 +1,331 @@
+/** What a run was, as one plain object: the result that `--json` prints. Times are ns. */
+import { COUNT_NAMES, Mark } from '../core/host.ts';
+import { Outcome } from '../core/request.ts';
+import type { TraceColumns } from '../core/trace-columns.ts';
+import { RESOURCE_KINDS, type Recorder, type ResourceKind } from './recorder.ts';
+import { type Distribution, distribution } from './select.ts';
+
+export interface SloTargets {
+  readonly ttftNs: number;
+  readonly tbtNs: number;
+}
+
+/** Means over the completed requests; they add up to the mean of e2e. */
+export interface Breakdown {
+  readonly queueNs: number | null;
+  readonly transferNs: number | null;
+  readonly loadNs: number | null;
+  readonly computeNs: number | null;
+  readonly handoffNs: number | null;
+  readonly decodeNs: number | null;
+}
+
+export interface BusyResource {
+  readonly name: string;
+  /** Share of the run that it was busy, or of its bytes that it could have moved. */
+  readonly utilisation: number;
+}
+
+export interface Result {
+  readonly version: string;
+  readonly seed: number;
+  readonly config: unknown;
+  readonly trace: {
+    readonly requests: number;
+    readonly inputTokens: number;
+    readonly outputTokens: number;
+    readonly sha256: string;
+  };
+  readonly requests: {
+    readonly arrived: number;
+    readonly completed: number;
+    readonly rejected: number;
+    readonly failed: number;
+    readonly cancelled: number;
+    readonly inFlight: number;
+    /** Rejected ones by cause. */
+    readonly causes: Readonly<Record<string, number>>;
+  };
+  readonly ttftNs: Distribution;
+  readonly tbtNs: Distribution;
+  readonly tpotNs: Distribution;
+  readonly e2eNs: Distribution;
+  /** Percentiles over all gaps of all requests. */
+  readonly gapNs: {
+    readonly p50: number | null;
+    readonly p90: number | null;
+    readonly p99: number | null;
+  };
+  readonly breakdown: Breakdown;
+  readonly hit: {
+    readonly tokensRatio: number | null;
+    readonly blocksRatio: number | null;
+    readonly requestsRatio: number | null;
+    readonly bySource: Readonly<Record<'hbm' | 'dram' | 'ssd' | 'peer' | 'miss', number>>;
+  };
+  readonly slo: SloTargets;
+  readonly effectiveRatio: number | null;
+  readonly goodputPerSec: number | null;
+  readonly gpuSeconds: { readonly prefill: number; readonly decode: number };
+  readonly bytes: Readonly<Record<ResourceKind, number>>;
+  readonly busiest: readonly BusyResource[];
+  readonly counts: Readonly<Record<string, number>>;
+  readonly durationNs: number;
+}
+
+export interface ResultInputs {
+  readonly recorder: Recorder;
+  readonly trace: TraceColumns;
+  readonly slo: SloTargets;
+  readonly version: string;
+  readonly seed: number;
+  readonly config: unknown;
+}
+
+export function summarise(inputs: ResultInputs): Result {
+  const { recorder, trace, slo, version, seed, config } = inputs;
+  const requests = countRequests(recorder);
+  const latencies = latencyColumns(recorder, trace);
+  const good = countGood(recorder, latencies.ttftNs, slo);
+  const durationNs = spanNs(recorder);
+  return {
+    version,
+    seed,
+    config,
+    trace: {
+      requests: trace.requests,
+      inputTokens: sum(trace.inputTokens),
+      outputTokens: sum(trace.outputTokens),
+      sha256: trace.sha256,
+    },
+    requests,
+    ttftNs: distribution(latencies.ttftNs),
+    tbtNs: distribution(completedOnly(recorder, recorder.tbtNs)),
+    tpotNs: distribution(latencies.tpotNs),
+    e2eNs: distribution(latencies.e2eNs),
+    gapNs: {
+      p50: recorder.gaps.percentile(0.5),
+      p90: recorder.gaps.percentile(0.9),
+      p99: recorder.gaps.percentile(0.99),
+    },
+    breakdown: breakdown(recorder),
+    hit: hits(recorder, trace),
+    slo,
+    effectiveRatio: requests.arrived === 0 ? null : good / requests.arrived,
+    goodputPerSec: durationNs === 0 ? null : (good * 1e9) / durationNs,
+    gpuSeconds: gpuSeconds(recorder),
+    bytes: bytesByKind(recorder),
+    busiest: busiest(recorder, durationNs),
+    counts: Object.fromEntries(COUNT_NAMES.map((name, i) => [name, recorder.counts[i]])),
+    durationNs,
+  };
+}
+
+const CAUSES: Readonly<Record<number, string>> = {
+  [Outcome.rejectedTtft]: 'ttft',
+  [Outcome.rejectedTbt]: 'tbt',
+  [Outcome.rejectedQueueFull]: 'queueFull',
+  [Outcome.rejectedDecodeFull]: 'decodeFull',
+  [Outcome.rejectedTooLarge]: 'tooLarge',
+  [Outcome.rejectedPolicy]: 'policy',
+};
+
+function countRequests(recorder: Recorder): Result['requests'] {
+  const arrivedNs = recorder.column(Mark.arrivedNs);
+  const outcomes = recorder.column(Mark.outcome);
+  const causes: Record<string, number> = {};
+  const counts = { arrived: 0, completed: 0, rejected: 0, failed: 0, cancelled: 0, inFlight: 0 };
+  for (let i = 0; i < recorder.requests; i++) {
+    if (Number.isNaN(arrivedNs[i])) continue;
+    counts.arrived++;
+    const outcome = outcomes[i];
+    if (Number.isNaN(outcome)) counts.inFlight++;
+    else if (outcome === Outcome.completed) counts.completed++;
+    else if (outcome === Outcome.cancelled) counts.cancelled++;
+    else if (outcome === Outcome.failed) counts.failed++;
+    else {
+      counts.rejected++;
+      causes[CAUSES[outcome]] = (causes[CAUSES[outcome]] ?? 0) + 1;
+    }
+  }
+  return { ...counts, causes };
+}
+
+interface Latencies {
+  readonly ttftNs: Float64Array;
+  readonly tpotNs: Float64Array;
+  readonly e2eNs: Float64Array;
+}
+
+function latencyColumns(recorder: Recorder, trace: TraceColumns): Latencies {
+  const n = recorder.requests;
+  const arrivedNs = recorder.column(Mark.arrivedNs);
+  const firstNs = recorder.column(Mark.firstTokenNs);
+  const finishedNs = recorder.column(Mark.finishedNs);
+  const outcomes = recorder.column(Mark.outcome);
+  const ttftNs = new Float64Array(n).fill(Number.NaN);
+  const tpotNs = new Float64Array(n).fill(Number.NaN);
+  const e2eNs = new Float64Array(n).fill(Number.NaN);
+  for (let i = 0; i < n; i++) {
+    ttftNs[i] = firstNs[i] - arrivedNs[i];
+    if (outcomes[i] !== Outcome.completed) continue;
+    e2eNs[i] = finishedNs[i] - arrivedNs[i];
+    const gaps = trace.outputTokens[i] - 1;
+    if (gaps > 0) tpotNs[i] = (e2eNs[i] - ttftNs[i]) / gaps;
+  }
+  return { ttftNs, tpotNs, e2eNs };
+}
+
+function completedOnly(recorder: Recorder, values: Float64Array): Float64Array {
+  const outcomes = recorder.column(Mark.outcome);
+  return values.map((value, i) => (outcomes[i] === Outcome.completed ? value : Number.NaN));
+}
+
+/** Completed requests within both SLOs; a request without gaps keeps the TBT one. */
+function countGood(recorder: Recorder, ttftNs: Float64Array, slo: SloTargets): number {
+  const outcomes = recorder.column(Mark.outcome);
+  let good = 0;
+  for (let i = 0; i < recorder.requests; i++) {
+    const slow = recorder.tbtNs[i] > slo.tbtNs || ttftNs[i] > slo.ttftNs;
+    if (outcomes[i] === Outcome.completed && !slow) good++;
+  }
+  return good;
+}
+
+/** First arrival to last end. */
+function spanNs(recorder: Recorder): number {
+  const arrivedNs = recorder.column(Mark.arrivedNs);
+  const finishedNs = recorder.column(Mark.finishedNs);
+  let first = Number.POSITIVE_INFINITY;
+  let last = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < recorder.requests; i++) {
+    if (arrivedNs[i] < first) first = arrivedNs[i];
+    if (finishedNs[i] > last) last = finishedNs[i];
+  }
+  return Math.max(0, last - first);
+}
+
+function breakdown(recorder: Recorder): Breakdown {
+  const column = (mark: Mark) => recorder.column(mark);
+  const arrived = column(Mark.arrivedNs);
+  const dispatched = column(Mark.dispatchedNs);
+  const fetched = column(Mark.fetchedNs);
+  const started = column(Mark.startedNs);
+  const first = column(Mark.firstTokenNs);
+  const compute = column(Mark.computeNs);
+  const joined = column(Mark.joinedNs);
+  const finished = column(Mark.finishedNs);
+  const outcomes = column(Mark.outcome);
+  const sums = { queueNs: 0, transferNs: 0, loadNs: 0, computeNs: 0, handoffNs: 0, decodeNs: 0 };
+  let completed = 0;
+  for (let i = 0; i < recorder.requests; i++) {
+    if (outcomes[i] !== Outcome.completed) continue;
+    completed++;
+    const transfer = Number.isNaN(fetched[i]) ? 0 : fetched[i] - dispatched[i];
+    const decodes = Number.isNaN(joined[i]) ? first[i] : joined[i];
+    sums.queueNs += started[i] - arrived[i] - transfer;
+    sums.transferNs += transfer;
+    sums.computeNs += compute[i];
+    sums.loadNs += first[i] - started[i] - compute[i];
+    sums.handoffNs += decodes - first[i];
+    sums.decodeNs += finished[i] - decodes;
+  }
+  const mean = (total: number) => (completed === 0 ? null : total / completed);
+  return {
+    queueNs: mean(sums.queueNs),
+    transferNs: mean(sums.transferNs),
+    loadNs: mean(sums.loadNs),
+    computeNs: mean(sums.computeNs),
+    handoffNs: mean(sums.handoffNs),
+    decodeNs: mean(sums.decodeNs),
+  };
+}
+
+/** Over the requests whose prompt ran. */
+function hits(recorder: Recorder, trace: TraceColumns): Result['hit'] {
+  const started = recorder.column(Mark.startedNs);
+  const marks = { hbm: Mark.hbmTokens, dram: Mark.dramTokens, ssd: Mark.ssdTokens } as const;
+  const columns = {
+    hbm: recorder.column(marks.hbm),
+    dram: recorder.column(marks.dram),
+    ssd: recorder.column(marks.ssd),
+    peer: recorder.column(Mark.peerTokens),
+  };
+  const bySource = { hbm: 0, dram: 0, ssd: 0, peer: 0, miss: 0 };
+  let tokens = 0;
+  let blocks = 0;
+  let hitBlocks = 0;
+  let ran = 0;
+  let hitRequests = 0;
+  for (let i = 0; i < recorder.requests; i++) {
+    if (Number.isNaN(started[i])) continue;
+    ran++;
+    tokens += trace.inputTokens[i];
+    const length = trace.blockStart[i + 1] - trace.blockStart[i];
+    blocks += length;
+    let hit = 0;
+    for (const source of ['hbm', 'dram', 'ssd', 'peer'] as const) {
+      const value = columns[source][i];
+      if (Number.isNaN(value)) continue;
+      bySource[source] += value;
+      hit += value;
+    }
+    bySource.miss += trace.inputTokens[i] - hit;
+    hitBlocks += Math.min(length, Math.ceil(hit / trace.blockTokens));
+    if (hit > 0) hitRequests++;
+  }
+  return {
+    tokensRatio: tokens === 0 ? null : (tokens - bySource.miss) / tokens,
+    blocksRatio: blocks === 0 ? null : hitBlocks / blocks,
+    requestsRatio: ran === 0 ? null : hitRequests / ran,
+    bySource,
+  };
+}
+
+function gpuSeconds(recorder: Recorder): Result['gpuSeconds'] {
+  let prefill = 0;
+  let decode = 0;
+  for (const { id, gpuShare } of recorder.topology.instances) {
+    prefill += recorder.prefillBusyNs[id] * gpuShare;
+    decode += recorder.decodeBusyNs[id] * gpuShare;
+  }
+  return { prefill: prefill / 1e9, decode: decode / 1e9 };
+}
+
+function bytesByKind(recorder: Recorder): Result['bytes'] {
+  const entries = RESOURCE_KINDS.map((kind) => [kind, sum(recorder.bytes[kind])]);
+  return Object.fromEntries(entries) as Result['bytes'];
+}
+
+/** The ten resources that were busiest over the run, busiest first. */
+function busiest(recorder: Recorder, durationNs: number): BusyResource[] {
+  if (durationNs === 0) return [];
+  const { nodes, instances } = recorder.topology;
+  const rows: BusyResource[] = [];
+  for (const { id, name } of instances) {
+    const busyNs = recorder.prefillBusyNs[id] + recorder.decodeBusyNs[id];
+    rows.push({ name: `${name}/gpus`, utilisation: busyNs / durationNs });
+  }
+  for (const node of nodes) {
+    const rails = node.rails.reduce((total, rail) => total + rail.bytesPerNs, 0);
+    const bus = node.hostToDeviceBytesPerNs;
+    const capacities = {
+      railsOut: rails * node.railEfficiency,
+      railsIn: rails * node.railEfficiency,
+      hostToDevice: bus,
+      deviceToHost: bus,
+    };
+    for (const [kind, capacity] of Object.entries(capacities)) {
+      const moved = recorder.bytes[kind as ResourceKind][node.id];
+      rows.push({ name: `${node.name}/${kind}`, utilisation: moved / (capacity * durationNs) });
+    }
+  }
+  rows.sort((a, b) => b.utilisation - a.utilisation || (a.name < b.name ? -1 : 1));
+  return rows.slice(0, 10);
+}
+
+function sum(values: ArrayLike<number>): number {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i];
+  return total;
+}

@@ -1,0 +1,82 @@
+/**
+ * Kinds of nodes: GPUs, rails, buses, and the share of their nominal rates that transfers reach.
+ *
+ * Fitted on `a800x8` to Qin et al., "Mooncake", FAST'25, Figure 14 (LLaMA3-70B, 8 x A800):
+ * - transfer: 87.6 GB/s of 4 x 200 Gb/s, so rails reach 0.876 of line rate;
+ * - load into HBM: 1.7 ms, then 101.6 of the nominal 128 GB/s, so buses reach 0.794.
+ * Nodes with 8 x 400 Gb/s take 0.475: their 190 GB/s at 40 GB in Figure 12 of the same paper. The
+ * bus efficiency and its latency are taken over from `a800x8`: nothing else is published.
+ * Nominal host-to-device: two GPUs share one PCIe switch with one uplink, hence half of the GPUs'
+ * own links, which for `a800x8` gives the 128 GB/s that the paper states.
+ */
+import { GBPS_IN_BYTES_PER_NS, NS_PER_MS, NS_PER_US } from '../core/units.ts';
+import { ACCELERATORS, type Accelerator } from './accelerators.ts';
+
+export interface NodeType {
+  readonly accelerator: Accelerator;
+  readonly gpus: number;
+  readonly numaDomains: number;
+  readonly rails: number;
+  /** Line rate of one rail, per direction. */
+  readonly railBytesPerNs: number;
+  readonly railEfficiency: number;
+  readonly railLatencyNs: number;
+  /** Nominal, whole node, per direction. */
+  readonly hostToDeviceBytesPerNs: number;
+  readonly hostToDeviceEfficiency: number;
+  readonly hostToDeviceLatencyNs: number;
+}
+
+/** Figure 14, transfer row: least squares through the origin, 87.6 of 100 GB/s. */
+export const RAIL_EFFICIENCY = 0.876;
+/** Figure 12: 190 of 400 GB/s with 8 rails of 400 Gb/s. */
+export const RAIL_EFFICIENCY_8X400 = 0.475;
+/** Point to point, AIConfigurator's constant. */
+export const RAIL_LATENCY_NS = 10 * NS_PER_US;
+/** Figure 14, load row: 101.6 of 128 GB/s. */
+export const HOST_TO_DEVICE_EFFICIENCY = 101.6 / 128;
+/** Figure 14, load row: the intercept. */
+export const HOST_TO_DEVICE_LATENCY_NS = 1.7 * NS_PER_MS;
+/**
+ * What a node reaches over TCP whatever its rails: Figure 12, 40 GB in 1.082 s on 4 x 200 Gb/s and
+ * 0.966 s on 8 x 400 Gb/s, their mean.
+ */
+export const TCP_NODE_BYTES_PER_NS = 39;
+
+/** GPUs that share one PCIe uplink to the host. */
+const GPUS_PER_UPLINK = 2;
+
+export function nominalHostToDevice(accelerator: Accelerator, gpus: number): number {
+  return (accelerator.pcieBytesPerNs * gpus) / GPUS_PER_UPLINK;
+}
+
+function eightGpus(
+  name: string,
+  rails: number,
+  railGbps: number,
+  railEfficiency: number,
+): [string, NodeType] {
+  const accelerator = ACCELERATORS.get(name)!;
+  const node = {
+    accelerator,
+    gpus: 8,
+    numaDomains: 2,
+    rails,
+    railBytesPerNs: railGbps * GBPS_IN_BYTES_PER_NS,
+    railEfficiency,
+    railLatencyNs: RAIL_LATENCY_NS,
+    hostToDeviceBytesPerNs: nominalHostToDevice(accelerator, 8),
+    hostToDeviceEfficiency: HOST_TO_DEVICE_EFFICIENCY,
+    hostToDeviceLatencyNs: HOST_TO_DEVICE_LATENCY_NS,
+  };
+  return [`${name}x8`, node];
+}
+
+/** All known kinds of nodes by name. */
+export const NODE_TYPES: ReadonlyMap<string, NodeType> = new Map([
+  eightGpus('a800', 4, 200, RAIL_EFFICIENCY),
+  eightGpus('h800', 8, 400, RAIL_EFFICIENCY_8X400),
+  eightGpus('h100', 8, 400, RAIL_EFFICIENCY_8X400),
+  eightGpus('h200', 8, 400, RAIL_EFFICIENCY_8X400),
+  eightGpus('b200', 8, 400, RAIL_EFFICIENCY_8X400),
+]);

@@ -1,0 +1,87 @@
+/**
+ * Cost of compute as polynomials fitted to measurements.
+ *
+ * `FAST25_A800X8` is fitted to Qin et al., "Mooncake", FAST'25, Figure 14 (LLaMA3-70B on one node of
+ * 8 x A800, tensor parallel): prefill of k = tokens / 1,024 takes 0.0449 + 0.11316 k +
+ * 0.000795 k^2 s, least squares on the row "prefill at 0 %"; the constant is charged once per
+ * request, so that tokens [a, b) cost P(b) - P(a). Decode takes 26.5 ms per token at 8k of context
+ * and 0.0355 ms more per further 1k, least squares on the row "decode, 128 tokens", which is
+ * measured at batch 1.
+ *
+ * The paper publishes nothing on larger batches. The context term is charged for the tokens of the
+ * whole batch, and each request after the first adds the compute of a roofline: its FLOPs per token
+ * over the node's peak at a utilisation of 0.18 (typical of A100 decode), 0.31 ms. That errs to the
+ * slow side: a roofline hides this compute behind the reading of weights up to a batch of about 34.
+ */
+import type { CostModel } from '../core/cost.ts';
+import { NS_PER_MS, NS_PER_S } from '../core/units.ts';
+import { ACCELERATORS } from './accelerators.ts';
+import { DecodeGrid } from './decode-grid.ts';
+import { headFlopsPerToken, LLM_SHAPES, layerFlopsPerToken } from './llm.ts';
+
+const KILO_TOKENS = 1024;
+
+export interface PolynomialFit {
+  readonly source: string;
+  /** Once per request. */
+  readonly prefillConstantNs: number;
+  /** Per 1,024 tokens, and per square of 1,024 tokens. */
+  readonly prefillLinearNs: number;
+  readonly prefillQuadraticNs: number;
+  /** One step at batch 1 and no context. */
+  readonly decodeBaseNs: number;
+  /** Per 1,024 tokens of context in the batch. */
+  readonly decodeContextNs: number;
+  /** Per request beyond the first. */
+  readonly decodeRequestNs: number;
+}
+
+/** Utilisation of peak that decode reaches on A100 and A800 (reference figure of the field). */
+const A100_DECODE_MFU = 0.18;
+
+function fast25(): PolynomialFit {
+  const shape = LLM_SHAPES.get('llama3-70b')!;
+  const peakFlopsPerNs = 8 * ACCELERATORS.get('a800')!.bf16FlopsPerNs;
+  const flops = layerFlopsPerToken(shape) + headFlopsPerToken(shape);
+  return {
+    source: 'Mooncake, FAST25, Figure 14: LLaMA3-70B on 8 x A800; batch term from a roofline',
+    prefillConstantNs: 0.0449 * NS_PER_S,
+    prefillLinearNs: 0.11316 * NS_PER_S,
+    prefillQuadraticNs: 0.000795 * NS_PER_S,
+    decodeBaseNs: 26.5 * NS_PER_MS - 8 * 0.0355 * NS_PER_MS,
+    decodeContextNs: 0.0355 * NS_PER_MS,
+    decodeRequestNs: flops / (peakFlopsPerNs * A100_DECODE_MFU),
+  };
+}
+
+export const FAST25_A800X8: PolynomialFit = fast25();
+
+export class PolynomialCost extends DecodeGrid implements CostModel {
+  readonly source: string;
+  private readonly fit: PolynomialFit;
+  private readonly constantNs: number;
+
+  constructor(fit: PolynomialFit) {
+    super();
+    this.source = fit.source;
+    this.fit = fit;
+    this.constantNs = Math.round(fit.prefillConstantNs);
+  }
+
+  /** Exact: prefillNs(a, c) = prefillNs(a, b) + prefillNs(b, c), the constant aside. */
+  prefillNs(fromTokens: number, toTokens: number, first: boolean): number {
+    const work = this.promptNs(toTokens) - this.promptNs(fromTokens);
+    return first ? work + this.constantNs : work;
+  }
+
+  private promptNs(tokens: number): number {
+    const k = tokens / KILO_TOKENS;
+    return Math.round(k * (this.fit.prefillLinearNs + k * this.fit.prefillQuadraticNs));
+  }
+
+  protected override stepNs(batch: number, contextTokens: number): number {
+    const { decodeBaseNs, decodeContextNs, decodeRequestNs } = this.fit;
+    const k = contextTokens / KILO_TOKENS;
+    return decodeBaseNs + decodeContextNs * k + decodeRequestNs * (batch - 1);
+  }
+}

@@ -1,0 +1,86 @@
+/** The cluster's buses and links as resources of the fluid network, and the paths of transfers. */
+import type { Transfer } from '../core/host.ts';
+import { Tier, type Topology } from '../core/topology.ts';
+import type { FluidNetwork } from './fluid.ts';
+
+export interface Path {
+  readonly resources: readonly number[];
+  /** Least capacity on the way, bytes per ns: what a lone transfer reaches. */
+  readonly bytesPerNs: number;
+  readonly latencyNs: number;
+}
+
+/** Per node: one resource per direction of the rails (striped evenly) and of the host bus. */
+interface NodeResources {
+  readonly railsOut: number;
+  readonly railsIn: number;
+  readonly hostToDevice: number;
+  readonly deviceToHost: number;
+}
+
+export class ResourceMap {
+  private readonly topology: Topology;
+  private readonly network: FluidNetwork;
+  private readonly nodes: NodeResources[] = [];
+  private readonly capacities: number[] = [];
+  /** The fabric's resource, or -1 when it does not block. */
+  private readonly fabric: number;
+  private readonly paths = new Map<number, Path>();
+
+  constructor(topology: Topology, network: FluidNetwork) {
+    this.topology = topology;
+    this.network = network;
+    for (const node of topology.nodes) {
+      let rails = 0;
+      for (const rail of node.rails) rails += rail.bytesPerNs;
+      rails *= node.railEfficiency;
+      this.nodes.push({
+        railsOut: this.add(`${node.name}/rails-out`, rails),
+        railsIn: this.add(`${node.name}/rails-in`, rails),
+        hostToDevice: this.add(`${node.name}/host-to-device`, node.hostToDeviceBytesPerNs),
+        deviceToHost: this.add(`${node.name}/device-to-host`, node.hostToDeviceBytesPerNs),
+      });
+    }
+    const blocking = Number.isFinite(topology.fabricBytesPerNs);
+    this.fabric = blocking ? this.add('fabric', topology.fabricBytesPerNs) : -1;
+  }
+
+  /** Borrowed and cached: one path per pair of places. */
+  path({ kind, source, target }: Transfer): Path {
+    const remote = source.node !== target.node;
+    const down = target.tier === Tier.hbm;
+    const key = ((source.node << 14) | target.node) * 4 + (remote ? 0 : down ? 1 : 2);
+    let path = this.paths.get(key);
+    if (path === undefined) {
+      path = remote ? this.remotePath(source.node, target.node) : this.localPath(kind, target.node);
+      this.paths.set(key, path);
+    }
+    return path;
+  }
+
+  private remotePath(source: number, target: number): Path {
+    const resources = [this.nodes[source].railsOut, this.nodes[target].railsIn];
+    if (this.fabric >= 0) resources.push(this.fabric);
+    const { nodes } = this.topology;
+    const latencyNs = Math.max(nodes[source].railLatencyNs, nodes[target].railLatencyNs);
+    return this.finish(resources, latencyNs);
+  }
+
+  private localPath(kind: Transfer['kind'], node: number): Path {
+    const { hostToDevice, deviceToHost } = this.nodes[node];
+    const down = [hostToDevice];
+    const up = [deviceToHost];
+    const resources = kind === 'load' ? down : kind === 'stream' ? [...up, ...down] : up;
+    return this.finish(resources, this.topology.nodes[node].hostToDeviceLatencyNs);
+  }
+
+  private finish(resources: readonly number[], latencyNs: number): Path {
+    const bytesPerNs = Math.min(...resources.map((r) => this.capacities[r]));
+    return { resources, bytesPerNs, latencyNs };
+  }
+
+  private add(name: string, bytesPerNs: number): number {
+    this.capacities.push(bytesPerNs);
+    return this.network.addResource(name, bytesPerNs);
+  }
+}

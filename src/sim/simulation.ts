@@ -1,0 +1,330 @@
+/**
+ * SimHost: the world of the machines as a discrete-event simulation. It owns the clock, carries
+ * messages with their delay, moves KV over the fluid network and runs steps and decode runs at the
+ * truth's pace.
+ */
+import type { CostModel } from '../core/cost.ts';
+import { assert } from '../core/errors.ts';
+import type { Count, Host, Machine, Mark, Run, Step, Transfer } from '../core/host.ts';
+import { EventQueue } from '../core/kit/event-queue.ts';
+import type { Body, Fact, Message, TransferEnded } from '../core/messages.ts';
+import type { Observer } from '../core/observer.ts';
+import { type Address, AddressBook, type Topology, WORKLOAD } from '../core/topology.ts';
+import { Gpus } from './compute.ts';
+import type { Disturbance } from './disturbance.ts';
+import { EventTable } from './event-table.ts';
+import { FluidNetwork } from './fluid.ts';
+import { type Moving, Transfers } from './transfers.ts';
+
+/** Order of events at one instant: what ends, then what is said, then who wakes. */
+const Rank = { end: 0, message: 1, wake: 2 } as const;
+
+/** Events for the host itself; all others are facts for a machine. */
+const StepEnd = -1;
+const RunEnd = -2;
+const TransferDone = -3;
+const TransferFail = -4;
+const Disturbed = -5;
+const ChannelBreak = -6;
+
+/** A message on a channel that can break. */
+interface DisturbedMessage {
+  readonly to: Address;
+  readonly body: Message;
+  readonly epoch: number;
+}
+
+export interface SimulationOptions {
+  readonly topology: Topology;
+  /** Truth, per instance. */
+  readonly costs: readonly CostModel[];
+  readonly loadOverlap: 'layerwise' | 'serial';
+  readonly observers: readonly Observer[];
+  /** Fuzz: jitter, resets, duplicates and failures; null for an undisturbed run. */
+  readonly disturbance: Disturbance | null;
+}
+
+export class Simulation {
+  nowNs = 0;
+  events = 0;
+  readonly network = new FluidNetwork();
+  private readonly addresses: AddressBook;
+  private readonly controlDelayNs: number;
+  private readonly queue = new EventQueue();
+  private readonly table = new EventTable();
+  private readonly transfers: Transfers;
+  private readonly gpus: Gpus[];
+  private readonly observers: readonly Observer[];
+  private readonly disturbance: Disturbance | null;
+  private machines: readonly Machine[] = [];
+  private readonly fact: Fact = { atNs: 0, from: 0, body: { kind: 'wake', token: 0 } };
+  /** Messages within a node, delivered before anything else happens. */
+  private readonly nearTo: Address[] = [];
+  private readonly nearFrom: Address[] = [];
+  private readonly nearBody: Body[] = [];
+
+  constructor(options: SimulationOptions) {
+    const { topology, costs, loadOverlap } = options;
+    this.addresses = new AddressBook(topology);
+    this.controlDelayNs = topology.controlDelayNs;
+    this.transfers = new Transfers(topology, this.network);
+    this.gpus = costs.map((cost) => new Gpus(cost, topology.kv.layers, loadOverlap));
+    this.observers = options.observers;
+    this.disturbance = options.disturbance;
+  }
+
+  /** The host of the machine at `address`. */
+  host(address: Address): Host {
+    return new SimHost(this, address);
+  }
+
+  /** Machines by address. Nothing happens before they are set. */
+  setMachines(machines: readonly Machine[]): void {
+    this.machines = machines;
+  }
+
+  /** Wakes the workload and runs until nothing is left, or `untilNs`. */
+  run(untilNs = Number.POSITIVE_INFINITY): void {
+    if (this.events === 0) this.deliver(WORKLOAD, WORKLOAD, { kind: 'wake', token: -1 });
+    while (this.advance(untilNs));
+  }
+
+  /** Handles the next event; false when there is none up to `untilNs`. */
+  private advance(untilNs: number): boolean {
+    const { queue, transfers } = this;
+    const eventNs = queue.peekTimeNs();
+    const flowNs = transfers.nextEndNs();
+    const atNs = Math.min(eventNs, flowNs);
+    if (atNs > untilNs || atNs === Number.POSITIVE_INFINITY) return false;
+    assert(atNs >= this.nowNs, 'time ran backwards');
+    this.nowNs = atNs;
+    if (flowNs <= eventNs) {
+      for (let m = transfers.popEnded(atNs); m !== null; m = transfers.popEnded(atNs)) {
+        this.schedule(m.path.latencyNs, m);
+      }
+    } else this.handleEvent(queue.pop());
+    return true;
+  }
+
+  private handleEvent(event: number): void {
+    const { table } = this;
+    const to = table.to(event);
+    const from = table.from(event);
+    const payload = table.take(event);
+    if (to >= 0) this.deliver(to, from, payload as Body);
+    else if (to === TransferDone) this.transferDone(payload as Moving);
+    else if (to === StepEnd) this.stepEnd(from);
+    else if (to === RunEnd) this.runEnd(from, payload as number);
+    else if (to === TransferFail) this.transferFail(payload as Moving);
+    else if (to === Disturbed) this.deliverDisturbed(from, payload as DisturbedMessage);
+    else this.breakChannel(from, payload as Address);
+  }
+
+  /** Hands a fact to its machine, then whatever that sent within a node. */
+  private deliver(to: Address, from: Address, body: Body): void {
+    this.handleOne(to, from, body);
+    const { nearTo, nearFrom, nearBody } = this;
+    if (nearTo.length === 0) return;
+    for (let i = 0; i < nearTo.length; i++) this.handleOne(nearTo[i], nearFrom[i], nearBody[i]);
+    nearTo.length = 0;
+    nearFrom.length = 0;
+    nearBody.length = 0;
+  }
+
+  private handleOne(to: Address, from: Address, body: Body): void {
+    const { fact, observers } = this;
+    this.events++;
+    fact.atNs = this.nowNs;
+    fact.from = from;
+    fact.body = body;
+    for (const observer of observers) observer.onFact?.(to, fact);
+    this.machines[to].handle(fact);
+  }
+
+  private push(delayNs: number, rank: number, to: number, from: number, payload: unknown): void {
+    this.queue.push(this.nowNs + delayNs, rank, this.table.put(to, from, payload));
+  }
+
+  // --- commands -------------------------------------------------------------------------------
+
+  send(from: Address, to: Address, message: Message): void {
+    const { addresses, observers } = this;
+    for (const observer of observers) observer.onSend?.(from, to, message, this.nowNs);
+    const node = addresses.nodeOf[from];
+    if (node >= 0 && node === addresses.nodeOf[to]) {
+      this.nearTo.push(to);
+      this.nearFrom.push(from);
+      this.nearBody.push(message);
+    } else if (this.disturbance === null) {
+      this.push(this.controlDelayNs, Rank.message, to, from, message);
+    } else this.sendDisturbed(this.disturbance, from, to, message);
+  }
+
+  private sendDisturbed(by: Disturbance, from: Address, to: Address, body: Message): void {
+    const fate = by.onSend(from, to, this.nowNs, this.controlDelayNs);
+    const message: DisturbedMessage = { to, body, epoch: by.epoch(from, to) };
+    for (const atNs of fate.deliverNs) {
+      this.push(atNs - this.nowNs, Rank.message, Disturbed, from, message);
+    }
+    if (fate.resetNs >= 0) {
+      this.push(fate.resetNs - this.nowNs, Rank.message, ChannelBreak, from, to);
+    }
+  }
+
+  private deliverDisturbed(from: Address, message: DisturbedMessage): void {
+    const { to, body, epoch } = message;
+    if (this.disturbance?.epoch(from, to) === epoch) this.deliver(to, from, body);
+  }
+
+  private breakChannel(a: Address, b: Address): void {
+    this.disturbance?.breakChannel(a, b);
+    this.deliver(a, a, { kind: 'peerReset', peer: b });
+    this.deliver(b, b, { kind: 'peerReset', peer: a });
+  }
+
+  wakeAt(address: Address, atNs: number, token: number): void {
+    const delayNs = Math.max(0, atNs - this.nowNs);
+    this.push(delayNs, Rank.wake, address, address, { kind: 'wake', token });
+  }
+
+  startTransfer(initiator: Address, transfer: Transfer): void {
+    for (const observer of this.observers) observer.onTransfer?.(initiator, transfer, this.nowNs);
+    const active = transfer.afterStep === 0 ? null : this.gpus[transfer.source.instance].step;
+    const step = active?.step.id === transfer.afterStep ? active : null;
+    const stepNs = step === null ? 0 : Math.max(1, step.startNs + step.computeNs - this.nowNs);
+    const moving = this.transfers.start(this.nowNs, initiator, transfer, stepNs);
+    step?.followers.push(moving);
+    if (transfer.kind === 'load') this.gpus[transfer.target.instance].loading.add(transfer.id);
+    const failNs = this.disturbance === null ? -1 : this.disturbance.onTransfer(transfer);
+    if (failNs >= 0) this.push(failNs, Rank.end, TransferFail, -1, moving);
+  }
+
+  startStep(address: Address, step: Step): void {
+    for (const observer of this.observers) observer.onStep?.(address, step, this.nowNs);
+    const instance = this.addresses.instanceId(address);
+    const active = this.gpus[instance].startStep(step, this.nowNs);
+    if (active.loads === 0) this.push(active.endNs - this.nowNs, Rank.end, StepEnd, instance, null);
+  }
+
+  startRun(address: Address, run: Run): void {
+    for (const observer of this.observers) observer.onRun?.(address, run, this.nowNs);
+    const instance = this.addresses.instanceId(address);
+    const endNs = this.gpus[instance].startRun(run, this.nowNs);
+    this.push(endNs - this.nowNs, Rank.end, RunEnd, instance, run.id);
+  }
+
+  cutRun(address: Address, run: number): void {
+    const instance = this.addresses.instanceId(address);
+    const endNs = this.gpus[instance].cutRun(run, this.nowNs);
+    if (endNs >= 0) this.push(endNs - this.nowNs, Rank.end, RunEnd, instance, run);
+  }
+
+  mark(from: Address, request: number, mark: Mark, value: number): void {
+    for (const observer of this.observers) observer.onMark?.(from, request, mark, value);
+  }
+
+  count(from: Address, what: Count, by: number): void {
+    for (const observer of this.observers) observer.onCount?.(from, what, by);
+  }
+
+  // --- ends -----------------------------------------------------------------------------------
+
+  private schedule(delayNs: number, moving: Moving): void {
+    this.push(delayNs, Rank.end, TransferDone, -1, moving);
+  }
+
+  private transferDone(moving: Moving): void {
+    if (moving.over) return;
+    moving.over = true;
+    const { kind, id, target, blocks } = moving.transfer;
+    if (kind === 'load') {
+      const active = this.gpus[target.instance].loadEnded(id, this.nowNs);
+      if (active !== null) {
+        this.push(active.endNs - this.nowNs, Rank.end, StepEnd, target.instance, null);
+      }
+    }
+    this.reportTransfer(moving, true, blocks);
+  }
+
+  private transferFail(moving: Moving): void {
+    if (moving.over) return;
+    moving.over = true;
+    const { bytes, blocks } = moving.transfer;
+    const sent = this.transfers.stop(this.nowNs, moving);
+    this.reportTransfer(moving, false, Math.floor((blocks * sent) / bytes));
+  }
+
+  private reportTransfer(moving: Moving, ok: boolean, blocksDone: number): void {
+    const body: TransferEnded = {
+      kind: 'transferEnded',
+      transfer: moving.transfer.id,
+      ok,
+      blocksDone,
+      cause: ok ? '' : 'lost',
+      checksums: null,
+    };
+    this.deliver(moving.initiator, moving.initiator, body);
+  }
+
+  private stepEnd(instance: number): void {
+    const gpus = this.gpus[instance];
+    for (const moving of gpus.step?.followers ?? []) {
+      if (moving.over) continue;
+      const tailNs = this.transfers.stepEnded(this.nowNs, moving);
+      if (tailNs > 0) this.schedule(tailNs + moving.path.latencyNs, moving);
+    }
+    const address = this.addresses.instance(instance);
+    this.deliver(address, address, gpus.endStep(this.nowNs));
+  }
+
+  /** Events of runs that were cut since are stale. */
+  private runEnd(instance: number, run: number): void {
+    const gpus = this.gpus[instance];
+    if (gpus.run === null || gpus.run.run.id !== run || gpus.run.endNs !== this.nowNs) return;
+    const address = this.addresses.instance(instance);
+    this.deliver(address, address, gpus.endRun());
+  }
+}
+
+/** The simulation as one machine sees it. */
+class SimHost implements Host {
+  private readonly simulation: Simulation;
+  private readonly address: Address;
+
+  constructor(simulation: Simulation, address: Address) {
+    this.simulation = simulation;
+    this.address = address;
+  }
+
+  send(to: Address, message: Message): void {
+    this.simulation.send(this.address, to, message);
+  }
+
+  wakeAt(atNs: number, token: number): void {
+    this.simulation.wakeAt(this.address, atNs, token);
+  }
+
+  startTransfer(transfer: Transfer): void {
+    this.simulation.startTransfer(this.address, transfer);
+  }
+
+  startStep(step: Step): void {
+    this.simulation.startStep(this.address, step);
+  }
+
+  startRun(run: Run): void {
+    this.simulation.startRun(this.address, run);
+  }
+
+  cutRun(run: number): void {
+    this.simulation.cutRun(this.address, run);
+  }
+
+  mark(request: number, mark: Mark, value: number): void {
+    this.simulation.mark(this.address, request, mark, value);
+  }
+
+  count(what: Count, by: number): void {
+    this.simulation.count(this.address, what, by);
+  }
+}

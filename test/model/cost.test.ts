@@ -1,0 +1,141 @@
+/** Laws that every cost model obeys: runs equal their steps, more work never takes less time. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import {
+  type CostModel,
+  DECODE_FIXED_POINT,
+  type DecodePolynomial,
+  decodeEndNs,
+} from '../../src/core/cost.ts';
+import { FAST25_A800X8, PolynomialCost } from '../../src/model/polynomial.ts';
+import { MODELS, roofline } from './models.ts';
+
+const batch = fc.integer({ min: 1, max: 300 });
+const context = fc.integer({ min: 0, max: 20_000_000 });
+
+function run(cost: CostModel, batch: number, context: number): DecodePolynomial {
+  const out = { linear: 0, quadratic: 0, steps: 0 };
+  cost.decodeRun(batch, context, out);
+  return out;
+}
+
+/** End of `steps` steps when runs are restarted after each of `cuts` (and where a run ends). */
+function endOf(cost: CostModel, batch: number, context: number, steps: number, cuts: number[]) {
+  let endNs = 0;
+  let done = 0;
+  for (let cut = 0; done < steps; ) {
+    const part = run(cost, batch, context + done * batch);
+    const wish = cut < cuts.length ? cuts[cut++] : steps;
+    const length = Math.min(wish, part.steps, steps - done);
+    endNs += decodeEndNs(part, length);
+    done += length;
+  }
+  return endNs;
+}
+
+describe.each(MODELS)('%s', (_, cost) => {
+  test('a decode run equals its steps, ns for ns, however it is split', () => {
+    const cuts = fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 8 });
+    fc.assert(
+      fc.property(batch, context, fc.integer({ min: 1, max: 3000 }), cuts, (b, c, steps, split) => {
+        let stepByStepNs = 0;
+        for (let i = 0; i < steps; i++) stepByStepNs += cost.decodeStepNs(b, c + i * b);
+        expect(endOf(cost, b, c, steps, [])).toBe(stepByStepNs);
+        expect(endOf(cost, b, c, steps, split)).toBe(stepByStepNs);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('coefficients are whole ns, and step i of a run lasts (linear + quadratic i) / 1024', () => {
+    fc.assert(
+      fc.property(batch, context, (b, c) => {
+        const p = run(cost, b, c);
+        expect(p.linear % DECODE_FIXED_POINT).toBe(0);
+        expect(p.quadratic % DECODE_FIXED_POINT).toBe(0);
+        expect(p.steps).toBeGreaterThanOrEqual(1);
+        const last = p.steps - 1;
+        expect((p.linear + p.quadratic * last) / DECODE_FIXED_POINT).toBe(
+          cost.decodeStepNs(b, c + last * b),
+        );
+      }),
+    );
+  });
+
+  test('a step takes longer with more context, and with more requests of the same context', () => {
+    fc.assert(
+      fc.property(batch, fc.integer({ min: 0, max: 130_000 }), (b, mean) => {
+        const stepNs = cost.decodeStepNs(b, b * mean);
+        expect(stepNs).toBeGreaterThan(0);
+        expect(cost.decodeStepNs(b, b * (mean + 1))).toBeGreaterThanOrEqual(stepNs);
+        expect(cost.decodeStepNs(b, b * (mean + 1024))).toBeGreaterThan(stepNs);
+        expect(cost.decodeStepNs(b + 1, (b + 1) * mean)).toBeGreaterThan(stepNs);
+      }),
+    );
+  });
+
+  test('prefill takes longer with more tokens, deeper ones, and with the first chunk', () => {
+    const token = fc.integer({ min: 0, max: 130_000 });
+    fc.assert(
+      fc.property(token, fc.integer({ min: 1, max: 8192 }), (from, length) => {
+        const chunkNs = cost.prefillNs(from, from + length, false);
+        expect(Number.isSafeInteger(chunkNs)).toBe(true);
+        expect(chunkNs).toBeGreaterThan(0);
+        // A token over KV that is read anyway may hide under the reading of weights.
+        expect(cost.prefillNs(from, from + length + 1, false)).toBeGreaterThanOrEqual(chunkNs);
+        expect(cost.prefillNs(from, from + length + 4096, false)).toBeGreaterThan(chunkNs);
+        expect(cost.prefillNs(from + 4096, from + 4096 + length, false)).toBeGreaterThan(chunkNs);
+        expect(cost.prefillNs(from, from + length, true)).toBeGreaterThan(chunkNs);
+      }),
+    );
+  });
+
+  test('splitting a prompt never makes it cheaper', () => {
+    const tokens = fc.integer({ min: 1, max: 16_384 });
+    fc.assert(
+      fc.property(tokens, tokens, tokens, (a, length, rest) => {
+        expect(splitExtraNs(cost, a, a + length, a + length + rest)).toBeGreaterThanOrEqual(0);
+      }),
+    );
+  });
+
+  test('long chunks add up to the whole, but for the fixed time of one more pass', () => {
+    // A step of nothing but its fixed time can't be had, so the first split sets the measure.
+    const fixedNs = splitExtraNs(cost, 0, 16_384, 32_768);
+    const tokens = fc.integer({ min: 16_384, max: 60_000 });
+    fc.assert(
+      fc.property(tokens, tokens, tokens, (a, length, rest) => {
+        const extraNs = splitExtraNs(cost, a, a + length, a + length + rest);
+        expect(Math.abs(extraNs - fixedNs)).toBeLessThanOrEqual(2);
+      }),
+    );
+  });
+});
+
+function splitExtraNs(cost: CostModel, a: number, b: number, c: number): number {
+  const split = cost.prefillNs(a, b, false) + cost.prefillNs(b, c, false);
+  return split - cost.prefillNs(a, c, false);
+}
+
+describe('mixture of experts', () => {
+  test('decode at batch 1 is far cheaper than reading all experts; a large batch reads them', () => {
+    // Qwen3-235B on 8 x H200: 470 GB of weights over 30.7 GB/ms; 22 of 235 billion parameters
+    // are visited by one token, practically all by 256.
+    const moe = roofline('qwen3-235b-a22b', 'h200');
+    const fixedNs = 94 * 194e3;
+    expect(moe.decodeStepNs(1, 0) - fixedNs).toBeLessThan(2e6);
+    expect(moe.decodeStepNs(256, 0) - fixedNs).toBeGreaterThan(470 / 30.72e-6);
+  });
+});
+
+test('the polynomial is exactly additive: P(a, c) = P(a, b) + P(b, c)', () => {
+  const cost = new PolynomialCost(FAST25_A800X8);
+  const tokens = fc.integer({ min: 0, max: 100_000 });
+  fc.assert(
+    fc.property(tokens, tokens, tokens, (a, length, rest) => {
+      expect(splitExtraNs(cost, a, a + length, a + length + rest)).toBe(0);
+      const onceNs = cost.prefillNs(a, a + length, true) - cost.prefillNs(a, a + length, false);
+      expect(onceNs).toBe(44_900_000);
+    }),
+  );
+});
