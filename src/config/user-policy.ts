@@ -3,7 +3,7 @@
  * imports (`moontide/policy` is our policy kit), and source maps make exceptions point into it.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -27,7 +27,7 @@ export async function importUserPolicy(
   kit: string,
   place: string,
 ): Promise<UserPolicy> {
-  if (!existsSync(path)) {
+  if (!existsSync(path) || !statSync(path).isFile()) {
     throw new InputError(`found no file ${shown(path)}, expected a policy's source`, place);
   }
   // The bundle is imported from a file of its own: only for files does Node apply source maps.

@@ -93,11 +93,9 @@ export const Count = {
   droppedSave: 1,
   droppedFetch: 2,
   staleMiss: 3,
-  eviction: 4,
-  parked: 5,
-  resync: 6,
-  transferFailed: 7,
-  policyFault: 8,
+  parked: 4,
+  resync: 5,
+  transferFailed: 6,
 } as const;
 export type Count = (typeof Count)[keyof typeof Count];
 export const COUNT_NAMES = Object.keys(Count) as (keyof typeof Count)[];

@@ -42,6 +42,11 @@ export class Workload implements Machine {
     }
   }
 
+  /** Requests that have had their end. */
+  get endedRequests(): number {
+    return this.ended;
+  }
+
   /** Every request has had its end. */
   get done(): boolean {
     return this.ended === this.world.trace.requests;

@@ -40,7 +40,7 @@ const PER_NS = Float64Array.from({ length: 64 }, (_, doubling) => RESOLUTION / 2
 const TOP_NS = 2 ** DOUBLINGS - 1;
 
 function bucket(durationNs: number): number {
-  const ns = durationNs < 1 ? 1 : durationNs > TOP_NS ? TOP_NS : durationNs;
+  const ns = Math.min(Math.max(durationNs, 1), TOP_NS);
   const doubling = ns < 0x80000000 ? 31 - Math.clz32(ns) : 62 - Math.clz32(ns / 0x80000000);
   return (doubling - 1) * RESOLUTION + Math.trunc(ns * PER_NS[doubling]);
 }

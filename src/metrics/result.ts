@@ -69,6 +69,7 @@ export interface Result {
   readonly gpuSeconds: { readonly prefill: number; readonly decode: number };
   readonly bytes: Readonly<Record<ResourceKind, number>>;
   readonly busiest: readonly BusyResource[];
+  /** Evicted blocks, and the other things that happened to no request in particular. */
   readonly counts: Readonly<Record<string, number>>;
   readonly durationNs: number;
 }
@@ -80,6 +81,8 @@ export interface ResultInputs {
   readonly version: string;
   readonly seed: number;
   readonly config: unknown;
+  /** Blocks evicted, by node. */
+  readonly evictions: readonly number[];
 }
 
 export function summarise(inputs: ResultInputs): Result {
@@ -116,7 +119,10 @@ export function summarise(inputs: ResultInputs): Result {
     gpuSeconds: gpuSeconds(recorder),
     bytes: bytesByKind(recorder),
     busiest: busiest(recorder, durationNs),
-    counts: Object.fromEntries(COUNT_NAMES.map((name, i) => [name, recorder.counts[i]])),
+    counts: {
+      evictions: sum(inputs.evictions),
+      ...Object.fromEntries(COUNT_NAMES.map((name, i) => [name, recorder.counts[i]])),
+    },
     durationNs,
   };
 }

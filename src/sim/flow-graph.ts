@@ -58,7 +58,7 @@ export class FlowGraph {
   private freeCount = 0;
 
   constructor(flowCapacity: number) {
-    this.growFlows(flowCapacity);
+    this.growFlows(Math.max(1, flowCapacity));
   }
 
   /** The links of a flow are `linksStart` to before `linksEnd`. */

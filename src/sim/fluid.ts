@@ -11,9 +11,9 @@
  * backwards from verb to verb.
  */
 import { assert } from '../core/errors.ts';
+import { SlotHeap } from '../core/kit/slot-heap.ts';
 import { FairShare } from './fair-share.ts';
 import { FlowGraph, flowOf, grown } from './flow-graph.ts';
-import { FlowHeap } from './flow-heap.ts';
 
 const NIL = -1;
 
@@ -23,7 +23,8 @@ const WEIGHT_MAX = 1024;
 export class FluidNetwork {
   private readonly graph: FlowGraph;
   private readonly fair: FairShare;
-  private readonly ends: FlowHeap;
+  /** Live flows by (end, start): at Infinity while they stall. */
+  private ends: SlotHeap;
   private nowNs = 0;
   private started = 0;
   /** Per resource: bytes of the flows that have ended or were stopped. */
@@ -31,6 +32,7 @@ export class FluidNetwork {
 
   // Per flow.
   private bytes = new Float64Array(0);
+  private order = new Float64Array(0);
   private rates = new Float64Array(0);
   /** Bytes that were left at `settledNs`. */
   private settledBytes = new Float64Array(0);
@@ -40,7 +42,7 @@ export class FluidNetwork {
   constructor(flowCapacity = 64) {
     this.graph = new FlowGraph(flowCapacity);
     this.fair = new FairShare(this.graph);
-    this.ends = new FlowHeap();
+    this.ends = new SlotHeap(0);
     this.growFlows();
   }
 
@@ -104,7 +106,8 @@ export class FluidNetwork {
     this.rates[flow] = 0;
     this.settledBytes[flow] = bytes;
     this.settledNs[flow] = nowNs;
-    this.ends.insert(flow, bytes === 0 ? nowNs : Infinity, this.started++);
+    this.order[flow] = this.started++;
+    this.ends.set(flow, bytes === 0 ? nowNs : Infinity, this.order[flow]);
     this.limitChanged(flow);
     return flow;
   }
@@ -139,7 +142,7 @@ export class FluidNetwork {
   /** When the next flow ends, Infinity when none does. */
   nextEndNs(): number {
     this.solve();
-    return this.ends.firstNs();
+    return this.firstEndNs();
   }
 
   /**
@@ -149,9 +152,9 @@ export class FluidNetwork {
   popEnded(nowNs: number): number {
     this.advance(nowNs);
     // No change of this instant undoes an end of this instant: solve after the ends known so far.
-    if (this.ends.firstNs() > nowNs) this.solve();
-    if (this.ends.firstNs() > nowNs) return NIL;
-    const flow = this.ends.first();
+    if (this.firstEndNs() > nowNs) this.solve();
+    if (this.firstEndNs() > nowNs) return NIL;
+    const flow = this.ends.top();
     this.leave(flow, this.bytes[flow]);
     return flow;
   }
@@ -183,17 +186,21 @@ export class FluidNetwork {
     assert(this.ends.has(flow), 'the flow is not live');
   }
 
+  private firstEndNs(): number {
+    return this.ends.size === 0 ? Infinity : this.ends.key(this.ends.top());
+  }
+
   private advance(nowNs: number): void {
     if (nowNs === this.nowNs) return;
     assert(nowNs > this.nowNs, 'time runs backwards');
     this.solve();
-    assert(this.ends.firstNs() >= nowNs, 'a flow ended before now and was not popped');
+    assert(this.firstEndNs() >= nowNs, 'a flow ended before now and was not popped');
     this.nowNs = nowNs;
   }
 
   /** Bytes left now. What rounding leaves at the end of a flow is none. */
   private bytesLeft(flow: number): number {
-    if (this.ends.endNs[flow] <= this.nowNs) return 0;
+    if (this.ends.key(flow) <= this.nowNs) return 0;
     const movedBytes = this.rates[flow] * (this.nowNs - this.settledNs[flow]);
     return Math.max(0, this.settledBytes[flow] - movedBytes);
   }
@@ -215,7 +222,8 @@ export class FluidNetwork {
     this.settledBytes[flow] = leftBytes;
     this.settledNs[flow] = this.nowNs;
     this.rates[flow] = rate;
-    this.ends.update(flow, leftBytes > 0 ? Math.ceil(this.nowNs + leftBytes / rate) : this.nowNs);
+    const endNs = leftBytes > 0 ? Math.ceil(this.nowNs + leftBytes / rate) : this.nowNs;
+    this.ends.set(flow, endNs, this.order[flow]);
   }
 
   private leave(flow: number, movedBytes: number): void {
@@ -233,7 +241,12 @@ export class FluidNetwork {
   private growFlows(): void {
     const capacity = this.graph.flowCapacity;
     this.fair.fit();
-    this.ends.grow(capacity);
+    const ends = new SlotHeap(capacity);
+    for (let flow = 0; flow < this.order.length; flow++) {
+      if (this.ends.has(flow)) ends.set(flow, this.ends.key(flow), this.order[flow]);
+    }
+    this.ends = ends;
+    this.order = grown(this.order, new Float64Array(capacity));
     this.bytes = grown(this.bytes, new Float64Array(capacity));
     this.rates = grown(this.rates, new Float64Array(capacity));
     this.settledBytes = grown(this.settledBytes, new Float64Array(capacity));

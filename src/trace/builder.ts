@@ -1,10 +1,12 @@
 /** Grows the columns of a trace row by row. Readers of every format fill one. */
-import { assert } from '../core/errors.ts';
 import { BlockInterner } from '../core/kit/intern.ts';
 import type { TraceColumns } from '../core/trace-columns.ts';
 
-const FIRST_ROWS = 4096;
-const FIRST_BLOCKS = 65_536;
+/** A row and a block take at least about this much of a trace's text. */
+const ROW_BYTES = 64;
+const BLOCK_BYTES = 8;
+const FIRST_ROWS = 64;
+const FIRST_BLOCKS = 1024;
 
 /** Where the trace does not say. */
 const NONE = -1;
@@ -13,44 +15,55 @@ export class TraceBuilder {
   /** Rows so far. */
   rows = 0;
   private readonly blockTokens: number;
-  private readonly interner = new BlockInterner();
+  private readonly interner: BlockInterner;
   private blockCount = 0;
-  private arrivalNs = new Float64Array(FIRST_ROWS);
-  private inputTokens = new Int32Array(FIRST_ROWS);
-  private outputTokens = new Int32Array(FIRST_ROWS);
-  private blockStart = new Int32Array(FIRST_ROWS + 1);
-  private blocks = new Int32Array(FIRST_BLOCKS);
+  private arrivalNs: Float64Array;
+  private inputTokens: Int32Array;
+  private outputTokens: Int32Array;
+  private blockStart: Int32Array;
+  private blocks: Int32Array;
   private session: Int32Array | null = null;
   private parent: Int32Array | null = null;
   private thinkNs: Float64Array | null = null;
   private priority: Int32Array | null = null;
 
-  constructor(blockTokens: number) {
+  /** Room is made for what a text of this size may hold; memory that is not used costs nothing. */
+  constructor(blockTokens: number, textBytes: number) {
+    const rows = Math.max(FIRST_ROWS, Math.ceil(textBytes / ROW_BYTES));
+    const blocks = Math.max(FIRST_BLOCKS, Math.ceil(textBytes / BLOCK_BYTES));
     this.blockTokens = blockTokens;
+    this.interner = new BlockInterner(blocks);
+    this.arrivalNs = new Float64Array(rows);
+    this.inputTokens = new Int32Array(rows);
+    this.outputTokens = new Int32Array(rows);
+    this.blockStart = new Int32Array(rows + 1);
+    this.blocks = new Int32Array(blocks);
   }
 
-  /** Appends a row of `blockCount` blocks, which `addBlock` and `addBlocks` bring. */
-  addRow(arrivalNs: number, inputTokens: number, outputTokens: number, blockCount: number): number {
+  /** Appends a row; its blocks follow. Returns its number. */
+  addRow(arrivalNs: number, inputTokens: number, outputTokens: number): number {
     if (this.rows === this.arrivalNs.length) this.growRows();
     const row = this.rows++;
     this.arrivalNs[row] = arrivalNs;
     this.inputTokens[row] = inputTokens;
     this.outputTokens[row] = outputTokens;
-    this.blockStart[row + 1] = this.blockStart[row] + blockCount;
+    this.blockStart[row + 1] = this.blockCount;
     return row;
   }
 
-  /** The next block, in the order of the rows. */
-  addBlock(hash: number | string): void {
-    this.reserveBlocks(1);
-    this.blocks[this.blockCount++] = this.interner.intern(0, hash);
-  }
-
-  /** The next blocks, hashes[0 .. count), of one row or of several. */
-  addBlocks(hashes: Int32Array, count: number): void {
-    this.reserveBlocks(count);
-    this.interner.internRun(0, hashes, count, this.blocks, this.blockCount);
-    this.blockCount += count;
+  /**
+   * Appends blocks to the last row. Their hashes must be integers: it stops at the first that is
+   * none, and returns how many it took.
+   */
+  addBlocks(hashes: readonly unknown[]): number {
+    const needed = this.blockCount + hashes.length;
+    if (needed > this.blocks.length) {
+      this.blocks = grownInt32(this.blocks, Math.max(needed, 2 * this.blocks.length), 0);
+    }
+    const taken = this.interner.internRun(0, hashes, this.blocks, this.blockCount);
+    this.blockCount += taken;
+    this.blockStart[this.rows] = this.blockCount;
+    return taken;
   }
 
   setSession(row: number, session: number): void {
@@ -74,7 +87,6 @@ export class TraceBuilder {
   /** The columns, cut to length. */
   finish(sha256: string): TraceColumns {
     const rows = this.rows;
-    assert(this.blockCount === this.blockStart[rows], 'rows and blocks of a trace agree');
     return {
       requests: rows,
       blockTokens: this.blockTokens,
@@ -95,12 +107,6 @@ export class TraceBuilder {
     };
   }
 
-  private reserveBlocks(count: number): void {
-    const needed = this.blockCount + count;
-    if (needed <= this.blocks.length) return;
-    this.blocks = grownInt32(this.blocks, Math.max(needed, 2 * this.blocks.length), 0);
-  }
-
   private growRows(): void {
     const length = 2 * this.arrivalNs.length;
     this.arrivalNs = grownFloat64(this.arrivalNs, length);
@@ -114,14 +120,14 @@ export class TraceBuilder {
   }
 }
 
-function grownInt32(column: Int32Array, length: number, rest: number): Int32Array<ArrayBuffer> {
+function grownInt32(column: Int32Array, length: number, rest: number): Int32Array {
   const grown = new Int32Array(length);
   grown.set(column);
   if (rest !== 0) grown.fill(rest, column.length);
   return grown;
 }
 
-function grownFloat64(column: Float64Array, length: number): Float64Array<ArrayBuffer> {
+function grownFloat64(column: Float64Array, length: number): Float64Array {
   const grown = new Float64Array(length);
   grown.set(column);
   return grown;

@@ -1,7 +1,6 @@
 /** The bytes of a trace: from a file or stdin, decompressed, with the checksum that names them. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import * as zlib from 'node:zlib';
 import { InputError } from '../core/errors.ts';
 
 export interface TraceSource {
@@ -17,12 +16,7 @@ export interface TraceSource {
 export async function loadSource(path: string): Promise<TraceSource> {
   const place = path === '-' ? 'stdin' : path;
   const raw = path === '-' ? await readStdin() : readFile(path);
-  return sourceOf(place, raw);
-}
-
-/** Decompresses and sums what was already read. */
-export function sourceOf(place: string, raw: Buffer): TraceSource {
-  const bytes = decompress(raw, place);
+  const bytes = await decompress(raw, place);
   return { place, bytes, sha256: sha256Of(bytes) };
 }
 
@@ -69,28 +63,27 @@ export function fileProblem(error: unknown): string {
 const GZIP_MAGIC = [0x1f, 0x8b];
 const ZSTD_MAGIC = [0x28, 0xb5, 0x2f, 0xfd];
 
-function decompress(raw: Buffer, place: string): Buffer {
-  const gzip = beginsWith(raw, GZIP_MAGIC);
-  if (!gzip && !beginsWith(raw, ZSTD_MAGIC)) return raw;
-  const inflate = gzip ? zlib.gunzipSync : zstdDecompress(place);
+async function decompress(raw: Buffer, place: string): Promise<Buffer> {
+  const kind = beginsWith(raw, GZIP_MAGIC) ? 'gzip' : beginsWith(raw, ZSTD_MAGIC) ? 'zstd' : null;
+  if (kind === null) return raw;
+  // Loaded on demand: most traces are plain, and loading takes as long as reading one.
+  const zlib = await import('node:zlib');
+  // The types of Node 20 do not know it.
+  const { zstdDecompressSync } = zlib as { zstdDecompressSync?: (raw: Buffer) => Buffer };
+  const inflate = kind === 'gzip' ? zlib.gunzipSync : zstdDecompressSync;
+  if (inflate === undefined) {
+    throw new InputError(
+      `found zstd data, which Node ${process.versions.node} cannot read, expected Node 22.15 or ` +
+        'later, or plain data (zstd -dc FILE | moontide … mooncake:-)',
+      place,
+    );
+  }
   try {
     return inflate(raw);
   } catch (error) {
-    const kind = gzip ? 'gzip' : 'zstd';
     const cause = (error as Error).message;
     throw new InputError(`found damaged ${kind} data (${cause}), expected a whole file`, place);
   }
-}
-
-/** Node has zstd from 22.15 on; the types of Node 20 do not know it. */
-function zstdDecompress(place: string): (raw: Buffer) => Buffer {
-  const found = (zlib as { zstdDecompressSync?: (raw: Buffer) => Buffer }).zstdDecompressSync;
-  if (found !== undefined) return found;
-  throw new InputError(
-    `found zstd data, which Node ${process.versions.node} cannot read, expected Node 22.15 or ` +
-      `later, or plain data: zstd -dc FILE | moontide … mooncake:-`,
-    place,
-  );
 }
 
 function beginsWith(bytes: Uint8Array, magic: readonly number[]): boolean {

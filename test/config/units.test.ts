@@ -83,7 +83,11 @@ describe('writing', () => {
     expect(formatQuantity(quantity, value)).toBe(text);
   });
 
-  const whole = fc.oneof(fc.maxSafeNat(), fc.nat(), fc.nat(1000).map((n) => n * 1e9));
+  const whole = fc.oneof(
+    fc.maxSafeNat(),
+    fc.nat(),
+    fc.nat(1000).map((n) => n * 1e9),
+  );
   const real = fc.double({ min: 0, max: 1e9, noNaN: true });
   test.each([
     ['duration', DURATION, whole],
@@ -91,14 +95,17 @@ describe('writing', () => {
     ['tokens', TOKENS, whole],
     ['rate', RATE, real],
     ['share', SHARE, fc.double({ min: 0, max: 1, noNaN: true })],
-  ] as [string, Quantity, fc.Arbitrary<number>][])('%s: read back exactly', (_, quantity, value) => {
-    fc.assert(
-      fc.property(value, (x) => {
-        const text = formatQuantity(quantity, x);
-        expect(parseQuantity(quantity, text)).toBe(x);
-        expect(text).toMatch(quantityPattern(quantity));
-      }),
-      { numRuns: 500 },
-    );
-  });
+  ] as [string, Quantity, fc.Arbitrary<number>][])(
+    '%s: read back exactly',
+    (_, quantity, value) => {
+      fc.assert(
+        fc.property(value, (x) => {
+          const text = formatQuantity(quantity, x);
+          expect(parseQuantity(quantity, text)).toBe(x);
+          expect(text).toMatch(quantityPattern(quantity));
+        }),
+        { numRuns: 500 },
+      );
+    },
+  );
 });

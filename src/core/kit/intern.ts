@@ -8,9 +8,13 @@ const FIRST_TABLE_LENGTH = 1024;
 /** The hashes of one namespace. */
 class HashSpace {
   /** Id + 1 of hash i; 0 where it has not appeared. */
-  table = new Int32Array(FIRST_TABLE_LENGTH);
+  table: Int32Array;
   /** Ids of strings, of negative integers and of those from DIRECT_LIMIT on. */
   readonly others = new Map<number | string, number>();
+
+  constructor(tableLength: number) {
+    this.table = new Int32Array(tableLength);
+  }
 }
 
 /**
@@ -20,6 +24,12 @@ class HashSpace {
 export class BlockInterner {
   private count = 0;
   private readonly spaces: HashSpace[] = [];
+  private readonly tableLength: number;
+
+  /** Room for hashes below `expected` is made at once; it is only a hint. */
+  constructor(expected = FIRST_TABLE_LENGTH) {
+    this.tableLength = Math.min(Math.max(expected, FIRST_TABLE_LENGTH), DIRECT_LIMIT);
+  }
 
   /** Ids given so far: they are 0 .. size - 1. */
   get size(): number {
@@ -41,31 +51,38 @@ export class BlockInterner {
     return id;
   }
 
-  /** Writes the ids of hashes[0 .. count) to ids[at ..): `intern` for each, in order. */
-  internRun(
-    namespace: number,
-    hashes: Int32Array,
-    count: number,
-    ids: Int32Array,
-    at: number,
-  ): void {
+  /**
+   * `intern` for each of these integers, in order; the ids go to ids[at ..). It stops at the first
+   * that is none, and returns how many went well.
+   */
+  internRun(namespace: number, hashes: readonly unknown[], ids: Int32Array, at: number): number {
     const space = this.spaces[namespace] ?? this.openSpace(namespace);
     let table = space.table;
-    for (let index = 0; index < count; index++) {
-      const hash = hashes[index];
-      // Of a negative hash, the unsigned value is large.
-      if (hash >>> 0 >= table.length) {
-        ids[at + index] = this.intern(namespace, hash);
+    let count = this.count;
+    for (let index = 0; index < hashes.length; index++) {
+      const hash = hashes[index] as number;
+      let id: number;
+      // True of integers from 0 on only, whatever the element really is.
+      if (hash >>> 0 === hash && hash < table.length) {
+        id = table[hash] - 1;
+        if (id === -1) {
+          id = count++;
+          table[hash] = count;
+        }
+      } else {
+        if (!Number.isSafeInteger(hash)) {
+          this.count = count;
+          return index;
+        }
+        this.count = count;
+        id = this.intern(namespace, hash);
+        count = this.count;
         table = space.table;
-        continue;
-      }
-      let id = table[hash] - 1;
-      if (id === -1) {
-        id = this.count++;
-        table[hash] = id + 1;
       }
       ids[at + index] = id;
     }
+    this.count = count;
+    return hashes.length;
   }
 
   private internDirect(space: HashSpace, hash: number): number {
@@ -78,12 +95,14 @@ export class BlockInterner {
 
   private openSpace(namespace: number): HashSpace {
     assert(Number.isInteger(namespace) && namespace >= 0, `namespace ${namespace} is not an id`);
-    while (this.spaces.length <= namespace) this.spaces.push(new HashSpace());
+    while (this.spaces.length <= namespace) {
+      this.spaces.push(new HashSpace(this.tableLength));
+    }
     return this.spaces[namespace];
   }
 }
 
-/** Makes room for `hash`; a power of two, so that numbering from 0 costs O(1) a block. */
+/** Makes room for `hash`; by doubling, so that numbering from 0 costs O(1) a block. */
 function growTable(space: HashSpace, hash: number): void {
   let length = space.table.length;
   while (length <= hash) length *= 2;

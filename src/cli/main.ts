@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+/** The command line. Thin: parse, call src/study, print. The only place that exits or prints. */
+import { Command, CommanderError } from 'commander';
+import { VERSION } from '../study/version.ts';
+import { addPoliciesCommand } from './policies.ts';
+import { EXIT, reportError } from './problems.ts';
+import { addReplayCommand } from './replay.ts';
+import { addSchemaCommand } from './schema.ts';
+import { addTraceCommand } from './trace.ts';
+
+function program(): Command {
+  const command = new Command('moontide')
+    .description('Simulator and test bench for KVCache-centric LLM serving.')
+    .version(VERSION)
+    .showHelpAfterError('(--help shows how)')
+    .exitOverride();
+  addReplayCommand(command);
+  addTraceCommand(command);
+  addPoliciesCommand(command);
+  addSchemaCommand(command);
+  return command;
+}
+
+async function main(): Promise<number> {
+  try {
+    await program().parseAsync();
+    return EXIT.done;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.badInput;
+    return reportError(error);
+  }
+}
+
+// A closed pipe (`moontide … | head`) is the reader's choice, not a failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(EXIT.done);
+  throw error;
+});
+process.exitCode = await main();

@@ -1,0 +1,29 @@
+/** Options that several commands share, and the checks of their values. */
+import type { Command } from 'commander';
+import { InputError } from '../core/errors.ts';
+
+/** A number that an option gives. */
+export function numberOption(name: string, least: number, whole: boolean) {
+  return (text: string): number => {
+    const value = text.trim() === '' ? Number.NaN : Number(text);
+    const fits = Number.isFinite(value) && value >= least && (!whole || Number.isInteger(value));
+    if (fits && (whole || value > 0 || least < 0)) return value;
+    const kind = whole ? `a whole number of at least ${least}` : 'a number above 0';
+    throw new InputError(`found ${JSON.stringify(text)}, expected ${kind}`, name);
+  };
+}
+
+export function collect(value: string, before: string[]): string[] {
+  return [...before, value];
+}
+
+export function addConfigOptions(command: Command): Command {
+  return command
+    .option('-c, --config <file>', 'YAML configuration or preset', 'mooncake-16')
+    .option('--set <key=value>', 'override one key, may be repeated', collect, [])
+    .option('--prefill <policy>', 'prefill policy: a name with parameters, or ./mine.ts')
+    .option('--decode <policy>', 'decode policy')
+    .option('--eviction <policy>', 'eviction policy')
+    .option('--admission <policy>', 'admission policy')
+    .option('--seed <n>', 'seed of all random streams', numberOption('--seed', 0, true));
+}

@@ -1,0 +1,5 @@
+/** What goes to stdout. */
+
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}

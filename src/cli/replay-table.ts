@@ -1,0 +1,155 @@
+/** The table after a replay: is it good, and where does the time go? */
+import { styleText } from 'node:util';
+import Table from 'cli-table3';
+import type { Distribution } from '../metrics/select.ts';
+import type { Replay } from '../study/replay.ts';
+import { bar, bytes, duration, integer, percent } from './format.ts';
+
+const BAR_CHARS = 24;
+/** Share of requests within the SLOs that counts as good, and as doubtful. */
+const GOOD = 0.99;
+const DOUBTFUL = 0.9;
+
+type Style = 'bold' | 'dim' | 'green' | 'yellow' | 'red';
+
+function paint(style: Style, text: string): string {
+  return process.stdout.isTTY ? styleText(style, text) : text;
+}
+
+export function replayTable(run: Replay): string {
+  const parts = [heading(run), verdict(run), latencies(run), times(run), sources(run), busy(run)];
+  return `\n${parts.filter((part) => part !== '').join('\n\n')}\n\n`;
+}
+
+function heading({ result, resolved }: Replay): string {
+  const { trace, durationNs, version } = result;
+  const { instances, kv } = resolved.topology;
+  const count = (role: 'prefill' | 'decode') =>
+    instances.filter(({ roles }) => roles.includes(role)).length;
+  const names = resolved.policies;
+  const policies = [names.prefill, names.decode, names.eviction, names.admission];
+  const cluster = `${count('prefill')} prefill + ${count('decode')} decode instances, ${kv.model}`;
+  return [
+    paint('bold', `${integer(trace.requests)} requests in ${duration(durationNs)} on ${cluster}`),
+    paint('dim', `policies ${policies.map((p) => p.name).join(', ')} · moontide ${version}`),
+  ].join('\n');
+}
+
+function verdict({ result }: Replay): string {
+  const { slo, effectiveRatio, goodputPerSec, requests } = result;
+  const ratio = effectiveRatio ?? 0;
+  const style = ratio >= GOOD ? 'green' : ratio >= DOUBTFUL ? 'yellow' : 'red';
+  const targets = `TTFT ≤ ${duration(slo.ttftNs)} and TBT ≤ ${duration(slo.tbtNs)}`;
+  const met = paint(style, `${percent(effectiveRatio)} of requests met ${targets}`);
+  const goodput = goodputPerSec === null ? '' : ` · goodput ${goodputPerSec.toFixed(2)}/s`;
+  const { completed, rejected, failed, cancelled, inFlight, causes } = requests;
+  const why = Object.entries(causes).map(([cause, n]) => `${cause} ${integer(n)}`);
+  const ends = [
+    `${integer(completed)} completed`,
+    rejected > 0 ? `${integer(rejected)} rejected (${why.join(', ')})` : '',
+    failed > 0 ? `${integer(failed)} failed` : '',
+    cancelled > 0 ? `${integer(cancelled)} cancelled` : '',
+    inFlight > 0 ? `${integer(inFlight)} in flight` : '',
+  ];
+  return `${met}${goodput}\n${ends.filter((end) => end !== '').join(', ')}`;
+}
+
+function latencies({ result }: Replay): string {
+  const row = (name: string, d: Distribution) => [
+    name,
+    ...[d.mean, d.p50, d.p90, d.p99, d.max].map(duration),
+  ];
+  return table(
+    ['', 'mean', 'p50', 'p90', 'p99', 'max'],
+    [
+      row('TTFT', result.ttftNs),
+      row('TBT', result.tbtNs),
+      row('TPOT', result.tpotNs),
+      row('E2E', result.e2eNs),
+    ],
+  );
+}
+
+function times({ result }: Replay): string {
+  const { breakdown } = result;
+  const names = {
+    queueNs: 'queue',
+    transferNs: 'transfer from peers',
+    loadNs: 'load into HBM',
+    computeNs: 'prefill compute',
+    handoffNs: 'hand-off to decode',
+    decodeNs: 'decode',
+  } as const;
+  const keys = Object.keys(names) as (keyof typeof names)[];
+  const total = keys.reduce((sum, key) => sum + (breakdown[key] ?? 0), 0);
+  if (total === 0) return '';
+  return table(
+    ["mean request's time", '', ''],
+    keys.map((key) => {
+      const ns = breakdown[key] ?? 0;
+      return [names[key], duration(ns), bar(ns / total, BAR_CHARS)];
+    }),
+  );
+}
+
+function sources({ result }: Replay): string {
+  const { hit } = result;
+  const names = {
+    hbm: 'own HBM',
+    dram: 'own DRAM',
+    ssd: 'own SSD',
+    peer: "a peer's DRAM",
+    miss: 'computed',
+  } as const;
+  const keys = Object.keys(names) as (keyof typeof names)[];
+  const total = keys.reduce((sum, key) => sum + hit.bySource[key], 0);
+  if (total === 0) return '';
+  const rows = keys.filter((key) => hit.bySource[key] > 0);
+  return table(
+    [`prompt tokens (${percent(hit.tokensRatio)} cached)`, '', ''],
+    rows.map((key) => {
+      const share = hit.bySource[key] / total;
+      return [names[key], percent(share), bar(share, BAR_CHARS)];
+    }),
+  );
+}
+
+function busy({ result }: Replay): string {
+  const rows = result.busiest.slice(0, 5);
+  const { prefill, decode } = result.gpuSeconds;
+  const { railsOut, hostToDevice, deviceToHost } = result.bytes;
+  const moved = [
+    `${bytes(railsOut)} between nodes`,
+    `${bytes(hostToDevice)} into HBM`,
+    `${bytes(deviceToHost)} out of HBM`,
+  ];
+  const list = table(
+    ['busiest resources', '', ''],
+    rows.map((row) => [row.name, percent(row.utilisation), bar(row.utilisation, BAR_CHARS)]),
+  );
+  const gpu = `GPU time: ${integer(prefill)} s prefill, ${integer(decode)} s decode (whole nodes)`;
+  return `${list}\n\n${gpu}\n${moved.join(', ')}`;
+}
+
+/** Plain columns: the first and bars to the left, figures to the right. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const none = Object.fromEntries(
+    [
+      'top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left',
+      'bottom-right', 'left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid',
+    ].map((place) => [place, '']),
+  );
+  const isBar = (column: number) => head[column] === '' && column === 2;
+  const made = new Table({
+    head: head.map((text) => paint('bold', text)),
+    chars: { ...none, middle: '  ' },
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+    colAligns: head.map((_, i) => (i === 0 || isBar(i) ? 'left' : 'right')),
+  });
+  made.push(...rows.map((row) => [...row]));
+  return made
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
+}

@@ -1,0 +1,5 @@
+/** The library: what the command line does, as functions. */
+export type { TraceColumns } from '../core/trace-columns.ts';
+export type { Result } from '../metrics/result.ts';
+export { type Replay, type ReplayOptions, replay } from './replay.ts';
+export { VERSION } from './version.ts';

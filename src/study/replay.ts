@@ -1,0 +1,117 @@
+/** Replays a trace through a simulated cluster: the main job. */
+import { checkTraceFits } from '../config/check-trace.ts';
+import { type ConfigOptions, loadConfig, withOptions } from '../config/load.ts';
+import { loadPolicies } from '../config/policies.ts';
+import { type ResolvedConfig, resolveConfig } from '../config/resolve.ts';
+import { type Cluster, wireCluster } from '../config/wire.ts';
+import type { Observer } from '../core/observer.ts';
+import type { TraceColumns } from '../core/trace-columns.ts';
+import { Recorder } from '../metrics/recorder.ts';
+import { type Result, summarise } from '../metrics/result.ts';
+import { Simulation } from '../sim/simulation.ts';
+import { openTrace } from '../trace/open.ts';
+import { scaleRate } from '../trace/transform.ts';
+import { VERSION } from './version.ts';
+
+export interface ReplayOptions extends ConfigOptions {
+  /** `format:path`, a catalogue name or a path; or a trace that is in memory. */
+  readonly trace: string | TraceColumns;
+  /** Preset name or path of a YAML file; the default is `mooncake-16`. */
+  readonly config?: string;
+  /** Overrides such as `cluster.groups.0.count=4`. */
+  readonly sets?: readonly string[];
+  /** Only the first requests. */
+  readonly limit?: number;
+  /** Multiplies the arrival rate. */
+  readonly rate?: number;
+  /** More who watch the run. */
+  readonly observers?: readonly Observer[];
+  readonly onProgress?: (progress: ReplayProgress) => void;
+}
+
+export interface ReplayProgress {
+  readonly requestsDone: number;
+  readonly requests: number;
+  readonly events: number;
+}
+
+export interface Replay {
+  readonly result: Result;
+  readonly recorder: Recorder;
+  readonly trace: TraceColumns;
+  readonly resolved: ResolvedConfig;
+  readonly cluster: Cluster;
+  /** Facts that were handled. */
+  readonly events: number;
+}
+
+/** Parts that progress is reported between. */
+const PROGRESS_PARTS = 200;
+
+/**
+ * Equal inputs give equal results, byte for byte.
+ * @throws InputError for a bad trace, configuration or policy
+ */
+export async function replay(options: ReplayOptions): Promise<Replay> {
+  const trace = await loadTrace(options);
+  const { seed, prefill, decode, eviction, admission } = options;
+  const loaded = withOptions(await loadConfig(options.config, options.sets), {
+    ...(seed === undefined ? {} : { seed }),
+    ...(prefill === undefined ? {} : { prefill }),
+    ...(decode === undefined ? {} : { decode }),
+    ...(eviction === undefined ? {} : { eviction }),
+    ...(admission === undefined ? {} : { admission }),
+  });
+  const resolved = resolveConfig(loaded, trace.blockTokens);
+  checkTraceFits(resolved, trace);
+  const policies = await loadPolicies(resolved.policies);
+  const { topology, settings, truth, slo } = resolved;
+  const recorder = new Recorder(topology, trace.requests);
+  const simulation = new Simulation({
+    topology,
+    costs: truth,
+    loadOverlap: settings.instance.loadOverlap,
+    observers: [recorder, ...(options.observers ?? [])],
+    disturbance: null,
+  });
+  const plan = { ...resolved, policies };
+  const cluster = wireCluster(plan, trace, (address) => simulation.host(address));
+  simulation.setMachines(cluster.machines);
+  runReporting(simulation, cluster, trace, options.onProgress);
+  const config = resolved.describe();
+  const result = summarise({
+    recorder,
+    trace,
+    slo,
+    version: VERSION,
+    seed: resolved.seed,
+    config,
+    evictions: cluster.stores.map((store) => store.dram.evictions),
+  });
+  return { result, recorder, trace, resolved, cluster, events: simulation.events };
+}
+
+async function loadTrace({ trace, limit, rate }: ReplayOptions): Promise<TraceColumns> {
+  const opened =
+    typeof trace === 'string'
+      ? await openTrace(trace, limit === undefined ? {} : { limit })
+      : trace;
+  return rate === undefined ? opened : scaleRate(opened, rate);
+}
+
+function runReporting(
+  simulation: Simulation,
+  cluster: Cluster,
+  trace: TraceColumns,
+  onProgress: ReplayOptions['onProgress'],
+): void {
+  if (onProgress !== undefined) {
+    const endNs = trace.arrivalNs[trace.requests - 1];
+    for (let part = 1; part <= PROGRESS_PARTS; part++) {
+      simulation.run((endNs * part) / PROGRESS_PARTS);
+      const { events } = simulation;
+      onProgress({ requestsDone: cluster.workload.endedRequests, requests: trace.requests, events });
+    }
+  }
+  simulation.run();
+}
