@@ -50,6 +50,6 @@ async function runReplay(trace: string, flags: Flags): Promise<void> {
   if (json) printJson(run.result);
   else {
     const { replayTable } = await import('./replay-table.ts');
-    process.stdout.write(replayTable(run.result));
+    process.stdout.write(replayTable(run));
   }
 }

@@ -123,7 +123,7 @@ export async function listPolicies(): Promise<PolicyEntry[]> {
   return entries;
 }
 
-// --- what a user's file exports -------------------------------------------------------------------
+// --- what a user's file exports -----------------------------------------------------------------
 
 function checkModule(kind: PolicyKind, exported: unknown, path: string): unknown {
   const maker = `define${kind[0].toUpperCase()}${kind.slice(1)}`;

@@ -1,6 +1,6 @@
 /**
- * A configuration made into what a run needs: topology, settings, cost models, estimator. No file is
- * read and no policy loaded here; policies.ts does that with the references that come out.
+ * A configuration made into what a run needs: topology, settings, cost models, estimator. No file
+ * is read and no policy loaded here; policies.ts does that with the references that come out.
  */
 import type { CostModel, Estimator } from '../core/cost.ts';
 import { InputError } from '../core/errors.ts';

@@ -1,4 +1,4 @@
-/** One line per complaint of the schema: what was found, what was expected, the nearest known key. */
+/** Complaints of the schema as one line: what was found, what was expected, the nearest key. */
 import type { z } from 'zod';
 import type { ConfigPath } from './load.ts';
 import { oneOf } from './nearest.ts';
@@ -62,12 +62,23 @@ export interface Explanation {
 
 type Issue = z.core.$ZodIssue;
 
-/** @param raw what the schema was given */
-export function explainIssue(issue: Issue, raw: unknown): Explanation {
-  const inner = deepest(issue, [], raw);
-  const path = inner.path;
-  if (inner.issue.code === 'unrecognized_keys') {
-    const [key] = inner.issue.keys;
+interface Complaint {
+  readonly issue: Issue;
+  readonly path: ConfigPath;
+}
+
+/**
+ * The complaint that helps most: a mistyped key comes before the key that is missing for it.
+ *
+ * @param issues at least one
+ * @param raw what the schema was given
+ */
+export function explainIssues(issues: readonly Issue[], raw: unknown): Explanation {
+  const complaints = issues.flatMap((issue) => flatten(issue, [], raw));
+  const mistyped = complaints.find(({ issue }) => issue.code === 'unrecognized_keys');
+  const { issue, path } = mistyped ?? complaints[0];
+  if (issue.code === 'unrecognized_keys') {
+    const [key] = issue.keys;
     const known = Object.keys(branchWithChildren(schemaAt(path) ?? {}).properties ?? {});
     const message = `found unknown key ${key} in ${pathText(path)}, expected ${oneOf(key, known)}`;
     return { path: [...path, key], ofKey: true, message };
@@ -78,7 +89,7 @@ export function explainIssue(issue: Issue, raw: unknown): Explanation {
     return { path: path.slice(0, -1), ofKey: false, message };
   }
   const text = show(found);
-  const { message } = inner.issue;
+  const { message } = issue;
   // Refinements of more than one key say themselves what they expect.
   const expected = message.startsWith('expected ')
     ? message
@@ -86,16 +97,16 @@ export function explainIssue(issue: Issue, raw: unknown): Explanation {
   return { path, ofKey: false, message: `${pathText(path)}: found ${text}, ${expected}` };
 }
 
-/** Of a choice whose alternatives all failed, the complaint of the alternative that was meant. */
-function deepest(issue: Issue, base: ConfigPath, raw: unknown): { issue: Issue; path: ConfigPath } {
+/** Of a choice whose alternatives all failed, the complaints of the alternative that was meant. */
+function flatten(issue: Issue, base: ConfigPath, raw: unknown): Complaint[] {
   const path = [...base, ...issue.path];
   if (issue.code === 'invalid_union') {
     const found = valueAt(raw, path);
     const written = typeof found === 'object' && found !== null;
     const meant = issue.errors.find(([first]) => written && !complainsOfKind(first));
-    if (meant) return deepest(meant[0], path, raw);
+    if (meant) return meant.flatMap((inner) => flatten(inner, path, raw));
   }
-  return { issue, path };
+  return [{ issue, path }];
 }
 
 /** Whether an alternative wants another kind of value than a mapping. */

@@ -86,6 +86,9 @@ async function bundleFile(
       format: 'esm',
       platform: 'node',
       target: 'node20',
+      // Without comments, some of which carry paths: the hash is of the code alone.
+      minifyWhitespace: true,
+      legalComments: 'none',
       sourcemap: 'external',
       sourcesContent: false,
       write: false,

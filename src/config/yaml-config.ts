@@ -8,7 +8,7 @@ import { InputError } from '../core/errors.ts';
 import type { ConfigPath, LoadedConfig } from './load.ts';
 import { anchorPolicy } from './policy-ref.ts';
 import { configSchema } from './schema.ts';
-import { defaultAt, explainIssue, pathText } from './schema-errors.ts';
+import { defaultAt, explainIssues, pathText } from './schema-errors.ts';
 
 /** Tells where a key (`ofKey`) or a value was written. */
 type Locate = (path: ConfigPath, ofKey?: boolean) => string;
@@ -45,7 +45,8 @@ export function configFromYaml(file: string, text: string, sets: readonly string
   try {
     raw = (document.toJS() as Record<string, unknown> | null) ?? {};
   } catch (error) {
-    throw new InputError(`found bad YAML (${(error as Error).message})`, at(0));
+    const found = `found bad YAML (${(error as Error).message})`;
+    throw new InputError(`${found}, expected a YAML mapping`, at(0));
   }
   anchorPolicies(raw, dirname(resolve(file)));
   return validate(raw, locate, sets);
@@ -106,7 +107,7 @@ function validate(
   };
   const result = configSchema.safeParse(raw);
   if (!result.success) {
-    const { path, ofKey, message } = explainIssue(result.error.issues[0], raw);
+    const { path, ofKey, message } = explainIssues(result.error.issues, raw);
     throw new InputError(message, placeOf(path, ofKey));
   }
   return { config: result.data, placeOf };

@@ -6,6 +6,7 @@
 import { InstanceViews, ViewWorld } from './cluster-view.ts';
 import type { Estimator } from './cost.ts';
 import { Directory } from './directory.ts';
+import { PolicyError } from './errors.ts';
 import { Count, type Host, type Machine, Mark } from './host.ts';
 import type * as M from './messages.ts';
 import type {
@@ -18,6 +19,7 @@ import type {
 import { Recent } from './recent.ts';
 import { attemptKey, cachedTokens, Outcome, Phase, type Request } from './request.ts';
 import type { ConductorSettings } from './settings.ts';
+import { Restorable } from './snapshot.ts';
 import { type AddressBook, type Topology, WORKLOAD } from './topology.ts';
 
 /** What a conductor is given; not part of its state. */
@@ -60,7 +62,7 @@ const VERDICTS: Record<'ttft' | 'tbt' | 'policy', Outcome> = {
   policy: Outcome.rejectedPolicy,
 };
 
-export class Conductor implements Machine {
+export class Conductor extends Restorable implements Machine {
   readonly world: ConductorWorld;
   readonly directory: Directory;
   readonly views: InstanceViews;
@@ -73,6 +75,7 @@ export class Conductor implements Machine {
   private readonly deltaSequence: Float64Array;
 
   constructor(world: ConductorWorld, policies: ConductorPolicies, blocks: number) {
+    super();
     this.world = world;
     this.policies = policies;
     const { topology, addresses } = world;
@@ -138,13 +141,13 @@ export class Conductor implements Machine {
   private checkChoice(choice: PrefillChoice, decodeInstance: number): void {
     const { prefillInstances, decodeInstances } = this.views;
     if (!prefillInstances.includes(choice.instance)) {
-      throw new Error(`the prefill policy chose ${choice.instance}, not a prefill instance`);
+      throw new PolicyError(`the prefill policy chose ${choice.instance}, not a prefill instance`);
     }
     if (!decodeInstances.includes(decodeInstance)) {
-      throw new Error(`the decode policy chose ${decodeInstance}, not a decode instance`);
+      throw new PolicyError(`the decode policy chose ${decodeInstance}, not a decode instance`);
     }
     if (choice.sourceNode >= this.world.topology.nodes.length) {
-      throw new Error(`the prefill policy chose source ${choice.sourceNode}, not a node`);
+      throw new PolicyError(`the prefill policy chose source ${choice.sourceNode}, not a node`);
     }
   }
 

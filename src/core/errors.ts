@@ -12,6 +12,14 @@ export class InputError extends Error {
   }
 }
 
+/** A policy threw, or answered what it may not: a pinned victim, an unknown instance. */
+export class PolicyError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'PolicyError';
+  }
+}
+
 /** Programmer errors stop the run, in every build. */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new Error(`invariant broken: ${message}`);

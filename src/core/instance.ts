@@ -9,6 +9,7 @@ import type * as M from './messages.ts';
 import { Recent } from './recent.ts';
 import { attemptKey, cachedTokens, Outcome, Phase, type Request } from './request.ts';
 import type { InstanceSettings } from './settings.ts';
+import { Restorable } from './snapshot.ts';
 import {
   type Address,
   type AddressBook,
@@ -87,7 +88,7 @@ const RECENT_ENDED = 4096;
 /** Times that a broken stream starts again before the request fails. */
 const STREAM_RETRIES = 2;
 
-export class Instance implements Machine {
+export class Instance extends Restorable implements Machine {
   readonly world: InstanceWorld;
   private readonly incarnation: number;
   private readonly ids: IdSource;
@@ -110,6 +111,7 @@ export class Instance implements Machine {
   private readonly taken = new Recent<boolean>(RECENT_ENDED);
 
   constructor(world: InstanceWorld, incarnation: number) {
+    super();
     this.world = world;
     this.incarnation = incarnation;
     this.ids = new IdSource(incarnation);

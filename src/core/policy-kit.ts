@@ -1,6 +1,7 @@
 /** What a policy file needs; users import it as `moontide/policy`. */
 export type { Estimator } from './cost.ts';
 export { FrequencyList } from './kit/frequency-list.ts';
+export { FrequencySketch } from './kit/frequency-sketch.ts';
 export { GhostList } from './kit/ghost-list.ts';
 export { SlotHeap } from './kit/slot-heap.ts';
 export { SlotLinks, SlotList } from './kit/slot-list.ts';

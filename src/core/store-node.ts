@@ -13,6 +13,7 @@ import { PeerFetches } from './peer-fetch.ts';
 import type { EvictionPolicy } from './policy.ts';
 import { cachedTokens } from './request.ts';
 import type { StoreSettings } from './settings.ts';
+import { Restorable } from './snapshot.ts';
 import { TierPool } from './tier-pool.ts';
 import {
   type Address,
@@ -38,7 +39,7 @@ export interface StoreWorld {
   readonly clock: { nowNs: number };
 }
 
-export class StoreNode implements Machine {
+export class StoreNode extends Restorable implements Machine {
   readonly world: StoreWorld;
   readonly dram: TierPool;
   private readonly incarnation: number;
@@ -55,6 +56,7 @@ export class StoreNode implements Machine {
     blocks: number,
     instances: readonly { id: number; kvCapacityBytes: number }[],
   ) {
+    super();
     this.world = world;
     this.incarnation = incarnation;
     const { kv, node, settings } = world;

@@ -2,7 +2,7 @@
  * The slots of one tier: which block lies where, who reads it, what may go. The pool owns bytes,
  * states, leases and pins; its eviction policy owns the order alone.
  */
-import { assert } from './errors.ts';
+import { assert, PolicyError } from './errors.ts';
 import { type EvictionPolicy, REFUSE } from './policy.ts';
 
 /** Life of a slot. Evicting is unpublish, drain, free: `leaving` waits for its last reader. */
@@ -187,7 +187,7 @@ export class TierPool {
       slot < this.capacitySlots &&
       this.states[slot] === SlotState.ready &&
       this.readers[slot] === 0;
-    assert(legal, 'the eviction policy chose a slot that is pinned or not resident');
+    if (!legal) throw new PolicyError(`the eviction policy chose slot ${slot}: pinned or empty`);
     this.evictions++;
     this.policy.onRemove(slot, 'evict');
     this.watcher.blockGone(this.blocks[slot]);

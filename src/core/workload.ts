@@ -5,6 +5,7 @@
 import { Count, type Host, type Machine, Mark } from './host.ts';
 import type * as M from './messages.ts';
 import { BlockSpan, Outcome, type Request } from './request.ts';
+import { Restorable } from './snapshot.ts';
 import { CONDUCTOR } from './topology.ts';
 import type { TraceColumns } from './trace-columns.ts';
 
@@ -16,7 +17,7 @@ export interface WorkloadWorld {
 
 const NOT_YET = -1;
 
-export class Workload implements Machine {
+export class Workload extends Restorable implements Machine {
   readonly world: WorkloadWorld;
   /** Next row of the trace to look at for open arrivals. */
   private next = 0;
@@ -28,6 +29,7 @@ export class Workload implements Machine {
   private readonly nextSibling: Int32Array;
 
   constructor(world: WorkloadWorld) {
+    super();
     this.world = world;
     const { requests, parent } = world.trace;
     this.outcomes = new Uint8Array(requests);

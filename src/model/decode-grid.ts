@@ -1,10 +1,10 @@
 /**
  * Decode steps of a whole number of ns, so that a run equals its steps exactly.
  *
- * Any cost of one decode step, f(batch, context), becomes D(batch, context) as follows. Let m be the
- * whole part of context / batch, the mean context of a request: one step adds `batch` tokens and so
- * exactly 1 to m. m is cut into cells of 1,024. At the start of each cell D is f rounded to a ns;
- * inside it D grows by a whole number of ns per step, the secant of f over the cell rounded down.
+ * Any cost of one decode step, f(batch, context), becomes D(batch, context) as follows. Let m be
+ * the whole part of context / batch, the mean context of a request: one step adds `batch` tokens
+ * and so exactly 1 to m. m is cut into cells of 1,024. At the start of each cell D is f rounded to
+ * a ns; inside it D grows by whole ns per step, the secant of f over the cell rounded down.
  *
  * Then a run's coefficients depend on (batch, context) alone and are multiples of
  * DECODE_FIXED_POINT: no end of a step is ever floored, and splitting a run at any step, any number

@@ -1,8 +1,8 @@
 /**
  * Cost of compute as polynomials fitted to measurements.
  *
- * `FAST25_A800X8` is fitted to Qin et al., "Mooncake", FAST'25, Figure 14 (LLaMA3-70B on one node of
- * 8 x A800, tensor parallel): prefill of k = tokens / 1,024 takes 0.0449 + 0.11316 k +
+ * `FAST25_A800X8` is fitted to Qin et al., "Mooncake", FAST'25, Figure 14 (LLaMA3-70B on one node
+ * of 8 x A800, tensor parallel): prefill of k = tokens / 1,024 takes 0.0449 + 0.11316 k +
  * 0.000795 k^2 s, least squares on the row "prefill at 0 %"; the constant is charged once per
  * request, so that tokens [a, b) cost P(b) - P(a). Decode takes 26.5 ms per token at 8k of context
  * and 0.0355 ms more per further 1k, least squares on the row "decode, 128 tokens", which is

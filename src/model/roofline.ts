@@ -4,8 +4,8 @@
  * One forward pass takes max(FLOPs / (tp peak MFU), bytes / (tp bandwidth efficiency)), plus a term
  * per layer, one per pass, and the all-reduces 2 L T d 2 B 2 (tp - 1) / tp over NVLink; a request's
  * first chunk adds a constant. Attention is charged on the progress: a chunk [a, b) computes
- * (b^2 - a^2) / 2 pairs, cached tokens cost nothing. A pass reads the weights of the experts that its
- * tokens visit, and the KV of its context once per copy (GQA with few heads and MLA repeat it).
+ * (b^2 - a^2) / 2 pairs, cached tokens cost nothing. A pass reads the weights of the experts that
+ * its tokens visit, and the KV of its context once per copy (few KV heads and MLA repeat it).
  *
  * `FITTED_TO_FAST25` holds the defaults. Fitted to Mooncake, FAST'25, Figure 14 (LLaMA3-70B,
  * 8 x A800): both prefill MFUs to the linear and the quadratic coefficient, the time per layer to

@@ -2,8 +2,9 @@
 import { checkTraceFits } from '../config/check-trace.ts';
 import { type ConfigOptions, loadConfig, withOptions } from '../config/load.ts';
 import { loadPolicies } from '../config/policies.ts';
-import { type ResolvedConfig, resolveConfig } from '../config/resolve.ts';
+import { type PolicyRefs, type ResolvedConfig, resolveConfig } from '../config/resolve.ts';
 import { type Cluster, wireCluster } from '../config/wire.ts';
+import { PolicyError } from '../core/errors.ts';
 import type { Observer } from '../core/observer.ts';
 import type { TraceColumns } from '../core/trace-columns.ts';
 import { Recorder } from '../metrics/recorder.ts';
@@ -63,7 +64,7 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
     ...(admission === undefined ? {} : { admission }),
   });
   const resolved = resolveConfig(loaded, trace.blockTokens);
-  checkTraceFits(resolved, trace);
+  checkTraceFits(resolved, trace, typeof options.trace === 'string' ? options.trace : 'trace');
   const policies = await loadPolicies(resolved.policies);
   const { topology, settings, truth, slo } = resolved;
   const recorder = new Recorder(topology, trace.requests);
@@ -77,7 +78,11 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
   const plan = { ...resolved, policies };
   const cluster = wireCluster(plan, trace, (address) => simulation.host(address));
   simulation.setMachines(cluster.machines);
-  runReporting(simulation, cluster, trace, options.onProgress);
+  try {
+    runReporting(simulation, cluster, trace, options.onProgress);
+  } catch (error) {
+    throw await blamePolicy(error, resolved.policies);
+  }
   const config = resolved.describe();
   const result = summarise({
     recorder,
@@ -89,6 +94,20 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
     evictions: cluster.stores.map((store) => store.dram.evictions),
   });
   return { result, recorder, trace, resolved, cluster, events: simulation.events };
+}
+
+/** An exception that passed through a user's policy becomes a PolicyError with its place. */
+async function blamePolicy(error: unknown, refs: PolicyRefs): Promise<unknown> {
+  const own = Object.values(refs).filter(({ path }) => path !== null);
+  if (own.length === 0 || error instanceof PolicyError) return error;
+  const { placeInFile } = await import('../config/user-policy.ts');
+  for (const { path } of own) {
+    const place = placeInFile(error, path);
+    if (place === null) continue;
+    const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    return new PolicyError(`${place}: the policy threw ${what}`, { cause: error });
+  }
+  return error;
 }
 
 async function loadTrace({ trace, limit, rate }: ReplayOptions): Promise<TraceColumns> {

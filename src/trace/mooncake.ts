@@ -19,6 +19,8 @@ export interface ReadOptions {
   readonly limit?: number;
   /** Tokens per block, where the format does not say. */
   readonly blockTokens?: number;
+  /** Seed of a generator, instead of its spec's. */
+  readonly seed?: number;
 }
 
 /** A line that JSON.parse accepts; nothing is sure about its fields. */

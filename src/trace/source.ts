@@ -15,17 +15,16 @@ export interface TraceSource {
 /** Reads a file, or stdin where the path is `-`. Compression is told by content, not by name. */
 export async function loadSource(path: string): Promise<TraceSource> {
   const place = path === '-' ? 'stdin' : path;
-  const raw = path === '-' ? await readStdin() : readFile(path);
+  return sourceOf(place, path === '-' ? await readStdin() : readFile(path));
+}
+
+/** Decompresses and sums bytes that are here already. */
+export async function sourceOf(place: string, raw: Buffer): Promise<TraceSource> {
   const bytes = await decompress(raw, place);
-  return { place, bytes, sha256: sha256Of(bytes) };
+  return { place, bytes, sha256: createHash('sha256').update(bytes).digest('hex') };
 }
 
-export function sha256Of(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
-
-/** Reads a whole file; what keeps it from being read is an InputError. */
-export function readFile(path: string): Buffer {
+function readFile(path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (error) {

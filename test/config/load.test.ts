@@ -1,4 +1,4 @@
-/** Reading configurations: presets, YAML, overrides, and one clear line for each kind of mistake. */
+/** Reading configurations: presets, YAML, overrides, and one clear line for each mistake. */
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -67,7 +67,7 @@ cluster:
     expect(yaml.config.targets).toStrictEqual({ ttft: 5e9, tbt: 4e9 });
   });
 
-  test("a policy's file is seen from the folder of the YAML file, an option's from here", async () => {
+  test("a policy's file is seen from the YAML file's folder, an option's from here", async () => {
     const path = temporaryFile('c.yaml', 'conductor: {prefill: "./mine.ts:depth=3"}');
     const loaded = await loadConfig(path);
     expect(loaded.config.conductor.prefill).toBe(`${join(dirname(path), 'mine.ts')}:depth=3`);
@@ -112,6 +112,12 @@ describe('what is refused, in one line', () => {
       'c.yaml:1:17: targets.ttft: found "0s", expected a duration such as 30s, 200ms or 0.2us',
     ],
     [
+      'a mistyped key, named rather than the one that is missing for it',
+      'cluster: {groups: [{name: a, cuont: 1, roles: [decode]}]}\n',
+      'c.yaml:1:30: found unknown key cuont in cluster.groups[0], expected one of name, count, ' +
+        'node, roles, instancesPerNode, tensorParallel, dram, ssd (nearest: count)',
+    ],
+    [
       'word out of a list',
       'model:\n  name: lama3-70b\n',
       'c.yaml:2:9: model.name: found "lama3-70b", expected one of llama3-8b, llama3-70b, ' +
@@ -154,15 +160,16 @@ describe('what is refused, in one line', () => {
     ],
     [
       'unknown key of an inline node',
-      'cluster:\n  groups:\n  - {name: a, count: 1, roles: [decode], node: {accelerator: h100, gpu: 4}}\n',
-      'c.yaml:3:68: found unknown key gpu in cluster.groups[0].node, expected one of ' +
+      'cluster:\n  groups:\n  - {name: a, count: 1, roles: [decode], node: {rails: 4, gpu: 4}}\n',
+      'c.yaml:3:59: found unknown key gpu in cluster.groups[0].node, expected one of ' +
         'accelerator, gpus, numaDomains, rails, railRate, railEfficiency, railLatency, ' +
         'hostToDevice, hostToDeviceEfficiency, hostToDeviceLatency (nearest: gpus)',
     ],
     [
       'bad value in an inline node',
-      'cluster:\n  groups:\n  - {name: a, count: 1, roles: [decode], node: {accelerator: h100, gpus: 0}}\n',
-      'c.yaml:3:74: cluster.groups[0].node.gpus: found 0, expected a whole number of at least 1',
+      'cluster:\n  groups:\n  - {name: a, count: 1, roles: [decode],\n' +
+        '     node: {accelerator: h100, gpus: 0}}\n',
+      'c.yaml:4:38: cluster.groups[0].node.gpus: found 0, expected a whole number of at least 1',
     ],
     [
       'section that is a text',
@@ -216,7 +223,8 @@ describe('what is refused, in one line', () => {
   test('overrides: the place is the override', async () => {
     const of = (set: string) => complaint(() => loadConfig('mooncake-16', [set]));
     expect(await of('targets.ttft=5')).toBe(
-      '--set targets.ttft=5: targets.ttft: found 5, expected a duration such as 30s, 200ms or 0.2us',
+      '--set targets.ttft=5: targets.ttft: found 5, expected a duration such as 30s, 200ms or ' +
+        '0.2us',
     );
     expect(await of('targets.tftt=5s')).toBe(
       '--set targets.tftt=5s: found unknown key tftt in targets, expected one of ttft, tbt, ' +

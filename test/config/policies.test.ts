@@ -43,8 +43,8 @@ export default defineDecode({
 `;
 
 /** A user's policy in two files; the path of the first. */
-function userPolicy(text = MINE): string {
-  const path = temporaryFile('mine.ts', text);
+function userPolicy(text = MINE, folder = '.'): string {
+  const path = temporaryFile(join(folder, 'mine.ts'), text);
   writeFileSync(join(dirname(path), 'favourite.ts'), 'export const favourite: number = 40;\n');
   return path;
 }
@@ -142,10 +142,11 @@ describe("a user's own file", () => {
   });
 
   test('its hash follows the code, not the folder', async () => {
-    const hash = async (text?: string) => (await load('decode', userPolicy(text))).sha256;
+    const hash = async (text?: string, folder?: string) =>
+      (await load('decode', userPolicy(text, folder))).sha256;
     const first = await hash();
     expect(first).toMatch(/^[0-9a-f]{64}$/);
-    expect(await hash()).toBe(first);
+    expect(await hash(MINE, 'deeper/down')).toBe(first);
     expect(await hash(MINE.replace('favourite + ', 'favourite - '))).not.toBe(first);
   });
 
@@ -219,8 +220,8 @@ describe("a user's own file", () => {
     [
       'unknown type of parameter',
       MINE.replace("'integer'", "'integr'"),
-      'mine.ts: params.depth: found type integr, expected one of number, integer, boolean, choice ' +
-        '(nearest: integer)',
+      'mine.ts: params.depth: found type integr, expected one of number, integer, boolean, ' +
+        'choice (nearest: integer)',
     ],
     [
       'default out of its own range',
@@ -244,7 +245,8 @@ describe("a user's own file", () => {
   test.each([
     [
       ':dept=3',
-      'found unknown parameter dept of decode policy mine.ts, expected depth, mode, fast, share (nearest: depth)',
+      'found unknown parameter dept of decode policy mine.ts, expected depth, mode, fast, share ' +
+        '(nearest: depth)',
     ],
     [
       ':depth=1.5',

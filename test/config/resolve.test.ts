@@ -139,8 +139,8 @@ describe('other clusters', () => {
     expect(await sourceOf('model.kv=fp8')).toMatch(/^roofline/);
     expect(await sourceOf('cluster.groups.0.node=h100x8')).toMatch(/^roofline/);
     expect(await complaint(() => sourceOf('model.cost=polynomial', 'model.kv=fp8'))).toBe(
-      '--set model.cost=polynomial: model.cost: found polynomial for group prefill, expected auto ' +
-        'or roofline: only llama3-70b in bf16 over all GPUs of an a800x8 was measured',
+      '--set model.cost=polynomial: model.cost: found polynomial for group prefill, expected ' +
+        'auto or roofline: only llama3-70b in bf16 over all GPUs of an a800x8 was measured',
     );
   });
 
@@ -182,7 +182,8 @@ describe('clusters that cannot be', () => {
   test('weights that the GPUs do not hold', async () => {
     expect(await of('cluster.groups.0.tensorParallel=1')).toBe(
       '--set cluster.groups.0.tensorParallel=1: cluster.groups[0].tensorParallel: found 1 x a800 ' +
-        "with 77GB usable, expected more than the 141GB of llama3-70b's weights (model.weights: bf16)",
+        "with 77GB usable, expected more than the 141GB of llama3-70b's weights (model.weights: " +
+        'bf16)',
     );
   });
 

@@ -118,7 +118,7 @@ function splitExtraNs(cost: CostModel, a: number, b: number, c: number): number 
 }
 
 describe('mixture of experts', () => {
-  test('decode at batch 1 is far cheaper than reading all experts; a large batch reads them', () => {
+  test('decode at batch 1 reads few of the experts, a large batch all of them', () => {
     // Qwen3-235B on 8 x H200: 470 GB of weights over 30.7 GB/ms; 22 of 235 billion parameters
     // are visited by one token, practically all by 256.
     const moe = roofline('qwen3-235b-a22b', 'h200');

@@ -54,7 +54,7 @@ test('a transfer runs at the rate of the slowest part, after the longest latency
   expect(narrow.transferNs(0, 1, 4000)).toBe(10_000 + 20_000);
 });
 
-test('prefill is charged for uncached tokens and the constant; decode as the cost model says', () => {
+test('prefill counts uncached tokens and the constant; decode is what the model says', () => {
   const estimate = new ModelEstimator(topology(1), [cost]);
   expect(estimate.prefillNs(0, 100, 40)).toBe(607);
   expect(estimate.decodeStepNs(0, 3, 500)).toBe(3500);

@@ -66,9 +66,9 @@ describe('the roofline', () => {
   );
 
   /**
-   * Not fitted, so the errors themselves are what is recorded here and in roofline.ts. The profile's
-   * kernels are of 2023: its attention reaches a few percent of peak, which shows at 8,192 tokens,
-   * and its engine adds about 30 ms to each decode step.
+   * Not fitted, so the errors themselves are what is recorded here and in roofline.ts. The
+   * profile's kernels are of 2023: its attention reaches a few percent of peak, which shows at
+   * 8,192 tokens, and its engine adds about 30 ms to each decode step.
    */
   const ERRORS: readonly (readonly [promptError: number, tokenError: number])[] = [
     [0.056, -0.42],

@@ -31,9 +31,9 @@ export class EventQueue {
 
   /** `timeNs` not before the last popped event, `rank` 0..15, `payload` an int32. */
   push(timeNs: number, rank: number, payload: number): void {
-    assert(timeNs >= this.lastTimeNs, 'an event lies before the one that was popped last');
-    assert((rank & (RANKS - 1)) === rank, 'an event rank is not an integer in 0..15');
-    assert((payload | 0) === payload, 'an event payload is not an int32');
+    const valid =
+      timeNs >= this.lastTimeNs && (rank & (RANKS - 1)) === rank && (payload | 0) === payload;
+    if (!valid) this.refuse(timeNs, rank, payload);
     if (this.size === this.payloads.length) this.grow();
     this.rise(this.size++, timeNs, rank * RANK_UNIT + this.sequence++, payload);
   }
@@ -102,6 +102,12 @@ export class EventQueue {
     timesNs[hole] = timeNs;
     orders[hole] = order;
     payloads[hole] = payload;
+  }
+
+  private refuse(timeNs: number, rank: number, payload: number): void {
+    const found = `event at ${timeNs} ns, rank ${rank}, payload ${payload}`;
+    const expected = `at least ${this.lastTimeNs} ns, rank 0..${RANKS - 1}, an int32 payload`;
+    assert(false, `${found}; expected ${expected}`);
   }
 
   private grow(): void {

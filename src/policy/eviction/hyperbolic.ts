@@ -1,6 +1,8 @@
 /**
- * Hyperbolic caching: the least uses per time in the cache goes, among a few sampled blocks. Blankstein,
- * Sen and Freedman, USENIX ATC 2017. Time is counted in accesses.
+ * Hyperbolic caching: the block with the least uses per time in the cache goes, among a few sampled
+ * ones. Blankstein, Sen and Freedman, USENIX ATC 2017, with 64 samples there. Time is counted in
+ * accesses. The default is 16: libCacheSim draws its 64 through a hash table whose chains hide part
+ * of the blocks, and 16 uniform draws come within 1 % of its misses; 64 miss up to 1 % less.
  */
 import {
   defineEviction,
@@ -25,9 +27,7 @@ class Hyperbolic implements EvictionPolicy {
     this.samples = samples;
   }
 
-  tab = new Int32Array(1<<17).fill(-1); x=1; posOf = new Int32Array(200000);
-  dr(): number { for(;;){ this.x = (Math.imul(this.x, 1664525) + 1013904223)|0; const s = this.tab[this.x & ((1<<17)-1)]; if (s>=0) return s; } }
-  onInsert(slot: number, block: number): void { let h = Math.imul(block ^ (block>>>15), 0x85ebca6b); h ^= h>>>13; h=Math.imul(h,0xc2b2ae35); h^=h>>>16; h&=(1<<17)-1; while(this.tab[h]>=0) h=(h+1)&((1<<17)-1); this.tab[h]=slot; this.posOf[slot]=h;
+  onInsert(slot: number): void {
     this.uses[slot] = 1;
     this.since[slot] = this.clock++;
     this.residents.add(slot);
@@ -39,7 +39,7 @@ class Hyperbolic implements EvictionPolicy {
   }
 
   onRemove(slot: number): void {
-    this.residents.remove(slot); this.tab[this.posOf[slot]]=-1;
+    this.residents.remove(slot);
   }
 
   victim(_incoming: number, pinned: Pinned): number {
@@ -47,7 +47,7 @@ class Hyperbolic implements EvictionPolicy {
     let victim = REFUSE;
     let least = Number.POSITIVE_INFINITY;
     for (let i = 0; i < this.samples; i++) {
-      const slot = pinned.count === 0 ? this.dr() : residents.drawClear(pinned.flags);
+      const slot = pinned.count === 0 ? residents.draw() : residents.drawClear(pinned.flags);
       if (slot === REFUSE) return REFUSE;
       const rate = uses[slot] / (clock - since[slot]);
       if (rate < least) {
@@ -66,7 +66,7 @@ class Hyperbolic implements EvictionPolicy {
 export default defineEviction({
   source: 'Blankstein, Sen and Freedman, USENIX ATC 2017',
   params: {
-    samples: { type: 'integer', default: 64, min: 1, max: 4096, doc: 'blocks sampled per victim' },
+    samples: { type: 'integer', default: 16, min: 1, max: 4096, doc: 'blocks sampled per victim' },
   },
   create: (context, params) => new Hyperbolic(context, params.samples),
 });

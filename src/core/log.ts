@@ -1,0 +1,333 @@
+/**
+ * Fact logs: what one machine was told and what it did, as bytes. A log is a list of segments; each
+ * starts with a header and a snapshot, so that it can be replayed by itself: restore, feed the facts,
+ * compare every command. The first difference is a bug, or a change of the code, and is named.
+ */
+import { Decoder, Encoder } from './codec.ts';
+import { InputError } from './errors.ts';
+import type { Count, Host, Machine, Mark, Run, Step, Transfer } from './host.ts';
+import type { Body, Fact, Message } from './messages.ts';
+import { BlockSpan } from './request.ts';
+import type { Address } from './topology.ts';
+
+const MAGIC = 'moontide log';
+const VERSION = 1;
+const DEFAULT_SEGMENT_FACTS = 65_536;
+
+/** What a log is of. A replay needs a machine that was made from the same. */
+export interface LogHeader {
+  /** Name of the machine's address. */
+  readonly machine: string;
+  readonly incarnation: number;
+  readonly seed: number;
+  /** Hash of the policies' names, parameters and sources. */
+  readonly policies: string;
+  /** The resolved configuration: plain values. */
+  readonly configuration: unknown;
+}
+
+/** A call of the host: the verb, then its arguments. */
+export type Command = readonly [verb: keyof Host, ...given: unknown[]];
+
+/** One fact, and what it caused. */
+export interface LogEntry {
+  readonly fact: Fact;
+  readonly commands: readonly Command[];
+}
+
+/** A machine that a log can start from. */
+export interface LoggedMachine extends Machine {
+  snapshot(): Uint8Array;
+  restore(bytes: Uint8Array): void;
+}
+
+export interface Difference {
+  /** Number of the fact in its segment, from 0. */
+  readonly fact: number;
+  /** Number of the command of that fact, from 0. */
+  readonly command: number;
+  readonly expected: Command | null;
+  readonly found: Command | null;
+  /** All of it in words. */
+  readonly message: string;
+}
+
+// --- recording ----------------------------------------------------------------------------------
+
+export class FactLog {
+  readonly header: LogHeader;
+  private readonly segmentFacts: number;
+  private readonly closed: Uint8Array[] = [];
+  private encoder: Encoder | null = null;
+  private facts = 0;
+
+  constructor(header: LogHeader, segmentFacts = DEFAULT_SEGMENT_FACTS) {
+    this.header = header;
+    this.segmentFacts = segmentFacts;
+  }
+
+  /** The segments so far; the last one may go on. */
+  segments(): Uint8Array[] {
+    return this.encoder === null ? [...this.closed] : [...this.closed, this.encoder.take()];
+  }
+
+  /** Before the machine handles it. */
+  fact(machine: LoggedMachine, fact: Fact): void {
+    if (this.encoder === null || this.facts === this.segmentFacts) this.begin(machine);
+    this.facts++;
+    this.encoder?.value([fact.atNs, fact.from, ownBody(fact.body)]);
+  }
+
+  command(command: Command): void {
+    if (this.encoder === null) throw new Error('invariant broken: a command before any fact');
+    this.encoder.value(command);
+  }
+
+  private begin(machine: LoggedMachine): void {
+    if (this.encoder !== null) this.closed.push(this.encoder.take());
+    this.encoder = new Encoder();
+    this.facts = 0;
+    this.encoder.value([MAGIC, VERSION, this.header]);
+    this.encoder.value(machine.snapshot());
+  }
+}
+
+/** Of what is borrowed, the part that the fact is about. */
+function ownBody(body: Body): Body {
+  if (body.kind !== 'runEnded') return body;
+  const { from, steps, gapsNs } = body;
+  return { ...body, from: 0, gapsNs: gapsNs.slice(from, from + steps) };
+}
+
+/** A machine whose facts go into the log first. */
+export function recordMachine(machine: LoggedMachine, log: FactLog): Machine {
+  return {
+    handle(fact) {
+      log.fact(machine, fact);
+      machine.handle(fact);
+    },
+  };
+}
+
+/** A host whose commands go into the log first. */
+export function recordHost(host: Host, log: FactLog): Host {
+  return new RecordingHost(host, log);
+}
+
+/** A host that makes one list of what is called. */
+abstract class CommandTap implements Host {
+  protected abstract onCommand(command: Command): void;
+
+  send(to: Address, message: Message): void {
+    this.onCommand(['send', to, message]);
+  }
+
+  wakeAt(atNs: number, token: number): void {
+    this.onCommand(['wakeAt', atNs, token]);
+  }
+
+  startTransfer(transfer: Transfer): void {
+    this.onCommand(['startTransfer', transfer]);
+  }
+
+  startStep(step: Step): void {
+    this.onCommand(['startStep', step]);
+  }
+
+  startRun(run: Run): void {
+    this.onCommand(['startRun', run]);
+  }
+
+  cutRun(run: number): void {
+    this.onCommand(['cutRun', run]);
+  }
+
+  mark(request: number, mark: Mark, value: number): void {
+    this.onCommand(['mark', request, mark, value]);
+  }
+
+  count(what: Count, by: number): void {
+    this.onCommand(['count', what, by]);
+  }
+}
+
+class RecordingHost extends CommandTap {
+  private readonly host: Host;
+  private readonly log: FactLog;
+
+  constructor(host: Host, log: FactLog) {
+    super();
+    this.host = host;
+    this.log = log;
+  }
+
+  protected override onCommand(command: Command): void {
+    this.log.command(command);
+    const [verb, ...given] = command;
+    (this.host[verb] as (...given: unknown[]) => void)(...given);
+  }
+}
+
+// --- reading ------------------------------------------------------------------------------------
+
+export interface Segment {
+  readonly header: LogHeader;
+  readonly snapshot: Uint8Array;
+  readonly entries: readonly LogEntry[];
+}
+
+/** @throws InputError for bytes that no FactLog made */
+export function readSegment(bytes: Uint8Array): Segment {
+  const decoder = new Decoder(bytes);
+  const header = readHeader(decoder.value());
+  const snapshot = decoder.value();
+  if (!(snapshot instanceof Uint8Array)) {
+    throw new InputError(`found ${describe(snapshot)}, expected the snapshot of a log segment`);
+  }
+  const entries: { fact: Fact; commands: Command[] }[] = [];
+  while (!decoder.done) {
+    const item = decoder.value();
+    if (!Array.isArray(item)) {
+      throw new InputError(`found ${describe(item)}, expected a fact or a command`);
+    }
+    if (typeof item[0] === 'number') {
+      const [atNs, from, body] = item as [number, Address, Body];
+      entries.push({ fact: { atNs, from, body }, commands: [] });
+    } else if (entries.length > 0) {
+      entries[entries.length - 1].commands.push(item as unknown as Command);
+    } else throw new InputError(`found ${describe(item)}, expected a fact`);
+  }
+  return { header, snapshot, entries };
+}
+
+function readHeader(value: unknown): LogHeader {
+  if (!Array.isArray(value) || value[0] !== MAGIC) {
+    throw new InputError('found other bytes, expected a segment of a fact log');
+  }
+  if (value[1] !== VERSION) {
+    throw new InputError(`found a log of version ${value[1]}, expected version ${VERSION}`);
+  }
+  return value[2] as LogHeader;
+}
+
+// --- replay -------------------------------------------------------------------------------------
+
+/** The host of a machine that is replayed: it keeps what is called and starts nothing. */
+export class ReplayHost extends CommandTap {
+  private readonly commands: Command[] = [];
+
+  /** The commands since the last time. */
+  take(): Command[] {
+    return this.commands.splice(0);
+  }
+
+  protected override onCommand(command: Command): void {
+    this.commands.push(command);
+  }
+}
+
+/**
+ * Restores the segment's snapshot into a machine that was constructed on `host`, feeds it the facts
+ * and compares its commands with the recorded ones. Answers the first difference; null when all are
+ * equal. What the machine throws counts as a difference.
+ *
+ * @throws InputError when `header` is not the log's
+ */
+export function replaySegment(
+  bytes: Uint8Array,
+  header: LogHeader,
+  machine: LoggedMachine,
+  host: ReplayHost,
+): Difference | null {
+  const segment = readSegment(bytes);
+  for (const key of Object.keys(header) as (keyof LogHeader)[]) {
+    if (same(segment.header[key], header[key])) continue;
+    const found = describe(segment.header[key]);
+    throw new InputError(`found a log with ${key} ${found}, expected ${describe(header[key])}`);
+  }
+  machine.restore(segment.snapshot);
+  for (const [number, entry] of segment.entries.entries()) {
+    const failure = handleCaught(machine, entry.fact);
+    const difference = compare(number, entry, host.take(), failure);
+    if (difference !== null) return difference;
+  }
+  return null;
+}
+
+function handleCaught(machine: Machine, fact: Fact): string {
+  try {
+    machine.handle(fact);
+    return '';
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function compare(
+  number: number,
+  { fact, commands }: LogEntry,
+  found: readonly Command[],
+  failure: string,
+): Difference | null {
+  const count = Math.max(commands.length, found.length);
+  for (let i = 0; i < count; i++) {
+    if (!same(commands[i], found[i]))
+      return difference(number, fact, i, commands[i], found[i], failure);
+  }
+  return failure === '' ? null : difference(number, fact, count, undefined, undefined, failure);
+}
+
+function difference(
+  number: number,
+  fact: Fact,
+  command: number,
+  expected: Command | undefined,
+  found: Command | undefined,
+  failure: string,
+): Difference {
+  const place = `fact ${number} (${fact.body.kind} at ${fact.atNs} ns), command ${command}`;
+  const instead = failure === '' ? describe(found ?? 'no more commands') : `error ${failure}`;
+  const message = `${place}: found ${instead}, expected ${describe(expected ?? 'no more commands')}`;
+  return { fact: number, command, expected: expected ?? null, found: found ?? null, message };
+}
+
+// --- values -------------------------------------------------------------------------------------
+
+/** Equal plain values: a BlockSpan by its ids, a typed array by its elements. */
+function same(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (a instanceof BlockSpan) return b instanceof BlockSpan && sameItems(idsOf(a), idsOf(b));
+  if (Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return false;
+  if (Array.isArray(a) || ArrayBuffer.isView(a)) {
+    return sameItems(a as ArrayLike<unknown>, b as ArrayLike<unknown>);
+  }
+  const keys = Object.keys(a);
+  if (keys.length !== Object.keys(b).length) return false;
+  return keys.every((key) => {
+    const other = b as Record<string, unknown>;
+    return Object.hasOwn(other, key) && same((a as Record<string, unknown>)[key], other[key]);
+  });
+}
+
+function sameItems(a: ArrayLike<unknown>, b: ArrayLike<unknown>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (!same(a[i], b[i])) return false;
+  return true;
+}
+
+function idsOf(span: BlockSpan): Int32Array {
+  return span.ids.subarray(span.from, span.to);
+}
+
+/** Characters of a value in a message. */
+const DESCRIPTION_LIMIT = 400;
+
+function describe(value: unknown): string {
+  const text = JSON.stringify(value, (_key, item) => {
+    if (item instanceof BlockSpan) return [...idsOf(item)];
+    return ArrayBuffer.isView(item) ? [...(item as Int32Array)] : item;
+  });
+  if (text === undefined) return String(value);
+  return text.length > DESCRIPTION_LIMIT ? `${text.slice(0, DESCRIPTION_LIMIT)}…` : text;
+}

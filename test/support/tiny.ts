@@ -1,0 +1,294 @@
+/**
+ * Small clusters for tests: a topology, a plan and traces of a few blocks, with times that can be
+ * checked by hand. A block is 16 tokens of 4 bytes; a prompt token takes 1 us and a decode step
+ * 20 us; a message between nodes takes 5 us, a block between nodes 64 ns and 1 us of latency.
+ */
+import { loadPolicy, type PolicyModules } from '../../src/config/policies.ts';
+import { RandomStream } from '../../src/config/streams.ts';
+import type { ClusterPlan, MadePolicies } from '../../src/config/wire.ts';
+import type { CostModel } from '../../src/core/cost.ts';
+import type { PolicyKind } from '../../src/core/policy.ts';
+import type { Settings } from '../../src/core/settings.ts';
+import type { InstanceSpec, Node, Role, Topology } from '../../src/core/topology.ts';
+import type { TraceColumns } from '../../src/core/trace-columns.ts';
+import { DecodeGrid } from '../../src/model/decode-grid.ts';
+import { ModelEstimator } from '../../src/model/estimator.ts';
+
+export const BLOCK_TOKENS = 16;
+export const TOKEN_BYTES = 4;
+export const LAYERS = 4;
+export const CONTROL_DELAY_NS = 5_000;
+
+// --- topology -----------------------------------------------------------------------------------
+
+export interface TinyShape {
+  /** Nodes with one prefill instance, one decode instance, one instance of both roles. */
+  readonly prefill: number;
+  readonly decode: number;
+  readonly coupled: number;
+  /** Nodes with a prefill and a decode instance. */
+  readonly mixed: number;
+  /** Blocks of DRAM on every node. */
+  readonly dramBlocks: number;
+  /** Tokens of working memory in every instance. */
+  readonly hbmTokens: number;
+  readonly controlDelayNs: number;
+}
+
+const SHAPE: TinyShape = {
+  prefill: 2,
+  decode: 1,
+  coupled: 0,
+  mixed: 0,
+  dramBlocks: 64,
+  hbmTokens: 4096,
+  controlDelayNs: CONTROL_DELAY_NS,
+};
+
+export function tinyTopology(shape: Partial<TinyShape> = {}): Topology {
+  const { prefill, decode, coupled, mixed, dramBlocks, hbmTokens, controlDelayNs } = {
+    ...SHAPE,
+    ...shape,
+  };
+  const roles: Role[][][] = [
+    ...Array.from({ length: prefill }, (): Role[][] => [['prefill']]),
+    ...Array.from({ length: decode }, (): Role[][] => [['decode']]),
+    ...Array.from({ length: coupled }, (): Role[][] => [['prefill', 'decode']]),
+    ...Array.from({ length: mixed }, (): Role[][] => [['prefill'], ['decode']]),
+  ];
+  const nodes = roles.map((_, id) => tinyNode(id, dramBlocks));
+  const instances: InstanceSpec[] = [];
+  for (const [node, ofNode] of roles.entries()) {
+    for (const own of ofNode) {
+      const id = instances.length;
+      instances.push({
+        id,
+        name: `i${id}`,
+        node,
+        gpus: [0],
+        pipelineNodes: [],
+        roles: own,
+        kvCapacityBytes: hbmTokens * TOKEN_BYTES,
+        gpuShare: 1,
+      });
+    }
+  }
+  return {
+    nodes,
+    instances,
+    kv: {
+      model: 'tiny',
+      layers: LAYERS,
+      bytesPerToken: [TOKEN_BYTES, TOKEN_BYTES, TOKEN_BYTES],
+      blockTokens: BLOCK_TOKENS,
+    },
+    fabricBytesPerNs: Number.POSITIVE_INFINITY,
+    controlDelayNs,
+  };
+}
+
+function tinyNode(id: number, dramBlocks: number): Node {
+  return {
+    id,
+    name: `n${id}`,
+    group: 'all',
+    gpus: 1,
+    numaDomains: 1,
+    rails: [{ name: 'r0', bytesPerNs: 1, numa: 0, gpus: [0] }],
+    hostToDeviceBytesPerNs: 2,
+    hostToDeviceLatencyNs: 500,
+    railEfficiency: 1,
+    railLatencyNs: 1_000,
+    dramCapacityBytes: dramBlocks * BLOCK_TOKENS * TOKEN_BYTES,
+    ssdCapacityBytes: 0,
+  };
+}
+
+/** 1 us a prompt token and 10 us a request; 20 us a step, 1 us a request and 1 ns a token more. */
+export class TinyCost extends DecodeGrid implements CostModel {
+  readonly source = 'made up for tests';
+
+  prefillNs(fromTokens: number, toTokens: number, first: boolean): number {
+    return (toTokens - fromTokens) * 1_000 + (first ? 10_000 : 0);
+  }
+
+  protected override stepNs(batch: number, contextTokens: number): number {
+    return 20_000 + 1_000 * batch + contextTokens;
+  }
+}
+
+// --- plan ---------------------------------------------------------------------------------------
+
+export const TINY_SETTINGS: Settings = {
+  store: {
+    leaseTtlNs: 10e6,
+    guardNs: 1e6,
+    reserveQueueRequests: 100,
+    parkingBytes: 1e6,
+    fetchRetries: 2,
+    deltaLimitBlocks: 1_000,
+  },
+  instance: {
+    chunkTokens: 64,
+    loadOverlap: 'layerwise',
+    queueRequests: 1_000,
+    batchRequests: 8,
+    reserveTtlNs: 50e6,
+  },
+  conductor: { term: 1 },
+};
+
+export type PolicyNames = Record<PolicyKind, string>;
+
+export const TINY_POLICIES: PolicyNames = {
+  eviction: 'lru',
+  prefill: 'kvcache-centric',
+  decode: 'least-tbt',
+  admission: 'none',
+};
+
+export interface TinyPlan {
+  readonly topology: Topology;
+  readonly policies?: Partial<PolicyNames>;
+  readonly settings?: {
+    readonly store?: Partial<Settings['store']>;
+    readonly instance?: Partial<Settings['instance']>;
+  };
+  readonly slo?: { readonly ttftNs: number; readonly tbtNs: number };
+  readonly seed?: number;
+}
+
+export function tinyCosts(topology: Topology): CostModel[] {
+  const cost = new TinyCost();
+  return topology.instances.map(() => cost);
+}
+
+export async function tinyPlan(given: TinyPlan): Promise<ClusterPlan> {
+  const { topology, settings = {}, slo = { ttftNs: 10e6, tbtNs: 1e6 }, seed = 1 } = given;
+  return {
+    topology,
+    settings: {
+      store: { ...TINY_SETTINGS.store, ...settings.store },
+      instance: { ...TINY_SETTINGS.instance, ...settings.instance },
+      conductor: TINY_SETTINGS.conductor,
+    },
+    estimator: new ModelEstimator(topology, tinyCosts(topology)),
+    slo,
+    policies: await madePolicies({ ...TINY_POLICIES, ...given.policies }),
+    seed,
+  };
+}
+
+async function madePolicies(names: PolicyNames): Promise<MadePolicies> {
+  const [eviction, prefill, decode, admission] = await Promise.all([
+    made('eviction', names.eviction),
+    made('prefill', names.prefill),
+    made('decode', names.decode),
+    made('admission', names.admission),
+  ]);
+  return { eviction, prefill, decode, admission };
+}
+
+async function made<K extends PolicyKind>(kind: K, name: string): Promise<MadePolicies[K]> {
+  const ref = { kind, name, path: null, params: {}, place: `test ${name}` };
+  const { module, params } = await loadPolicy(ref);
+  const create = (module as PolicyModules[PolicyKind]).create as (
+    context: unknown,
+    params: unknown,
+  ) => unknown;
+  return { name, create: (context: unknown) => create(context, params) } as MadePolicies[K];
+}
+
+// --- traces -------------------------------------------------------------------------------------
+
+/** A request of a hand-made trace. Its last block is full unless `inputTokens` says less. */
+export interface TraceRow {
+  readonly atNs: number;
+  readonly blocks: readonly number[];
+  readonly inputTokens?: number;
+  readonly outputTokens: number;
+  readonly parent?: number;
+  readonly thinkNs?: number;
+}
+
+export function traceOf(rows: readonly TraceRow[]): TraceColumns {
+  const blockStart = new Int32Array(rows.length + 1);
+  rows.forEach((row, i) => {
+    blockStart[i + 1] = blockStart[i] + row.blocks.length;
+  });
+  const blocks = Int32Array.from(rows.flatMap((row) => row.blocks));
+  const closed = rows.some((row) => row.parent !== undefined);
+  return {
+    requests: rows.length,
+    blockTokens: BLOCK_TOKENS,
+    distinctBlocks: blocks.reduce((most, block) => Math.max(most, block + 1), 0),
+    arrivalNs: Float64Array.from(rows, (row) => row.atNs),
+    inputTokens: Int32Array.from(rows, (r) => r.inputTokens ?? r.blocks.length * BLOCK_TOKENS),
+    outputTokens: Int32Array.from(rows, (row) => row.outputTokens),
+    blockStart,
+    blocks,
+    session: null,
+    parent: closed ? Int32Array.from(rows, (row) => row.parent ?? -1) : null,
+    thinkNs: closed ? Float64Array.from(rows, (row) => row.thinkNs ?? 0) : null,
+    priority: null,
+    tenant: null,
+    sloClass: null,
+    namespace: null,
+    sha256: '',
+  };
+}
+
+export interface RandomTraceShape {
+  readonly requests: number;
+  /** Mean time between arrivals. */
+  readonly gapNs: number;
+  /** Most blocks of a prompt, and conversations that share prefixes. */
+  readonly blocks: number;
+  readonly conversations: number;
+  readonly outputTokens: number;
+  /** Chance that a request waits for an earlier one. */
+  readonly closed: number;
+}
+
+const RANDOM_TRACE: RandomTraceShape = {
+  requests: 60,
+  gapNs: 60_000,
+  blocks: 12,
+  conversations: 6,
+  outputTokens: 20,
+  closed: 0,
+};
+
+/** Conversations whose prompts grow, sometimes end in a block of their own, and share prefixes. */
+export function randomTrace(seed: number, shape: Partial<RandomTraceShape> = {}): TraceColumns {
+  const wanted = { ...RANDOM_TRACE, ...shape };
+  const { requests, gapNs, blocks, conversations, outputTokens, closed } = wanted;
+  const stream = new RandomStream(seed, 'trace');
+  const below = (limit: number) => Math.floor(stream.next() * limit);
+  const interned = new Map<string, number>();
+  const intern = (name: string) => {
+    if (!interned.has(name)) interned.set(name, interned.size);
+    return interned.get(name)!;
+  };
+  const rows: TraceRow[] = [];
+  let atNs = 0;
+  for (let row = 0; row < requests; row++) {
+    atNs += below(2 * gapNs);
+    const conversation = below(conversations);
+    const length = 1 + below(blocks);
+    const own = below(length + 1);
+    const ids = Array.from({ length }, (_, i) => {
+      if (i < 2) return intern(`system ${conversation % 2}/${i}`);
+      return intern(i < own ? `row ${row}/${i}` : `conversation ${conversation}/${i}`);
+    });
+    const parent = row > 0 && stream.next() < closed ? below(row) : undefined;
+    rows.push({
+      atNs,
+      blocks: ids,
+      inputTokens: length * BLOCK_TOKENS - below(BLOCK_TOKENS),
+      outputTokens: 1 + below(outputTokens),
+      ...(parent === undefined ? {} : { parent, thinkNs: below(gapNs) }),
+    });
+  }
+  return traceOf(rows);
+}
