@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The command line. Thin: parse, call src/study, print. The only place that exits or prints. */
+import './engine.ts';
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../study/version.ts';
 import { addPoliciesCommand } from './policies.ts';

@@ -55,6 +55,11 @@ export class PeerFetches {
     this.leaseIds = new IdSource(incarnation);
   }
 
+  /** Fetches under way. */
+  get size(): number {
+    return this.fetches.size;
+  }
+
   begin(body: FetchBlocks): void {
     const { request, instance, sources, sourceBlocks } = body;
     this.drop(request.id);

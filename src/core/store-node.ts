@@ -119,6 +119,19 @@ export class StoreNode extends Restorable implements Machine {
     for (const memory of this.memories.values()) memory.check();
   }
 
+  /** Nothing is held, leased or moving once all that can run out has run out; for tests. */
+  checkIdle(nowNs: number): void {
+    this.leases.expire(nowNs);
+    for (const memory of this.memories.values()) {
+      memory.dropExpired(nowNs);
+      assert(memory.isIdle, `working memory of instance ${memory.instance} is held`);
+    }
+    assert(this.book.size === 0, 'a transfer is under way');
+    assert(this.fetches.size === 0, 'a fetch is under way');
+    assert(this.parkedBytes === 0, 'parked bytes are left');
+    this.dram.checkIdle();
+  }
+
   // --- working memory -------------------------------------------------------------------------
 
   private onAcquire(fact: M.Fact, ask: M.Acquire): void {

@@ -168,6 +168,15 @@ export class TierPool {
     assert(pins === this.pinned.count, 'the number of pins is off');
   }
 
+  /** No slot is read, filled or waited for; for tests. */
+  checkIdle(): void {
+    for (let slot = 0; slot < this.capacitySlots; slot++) {
+      const state = this.states[slot];
+      const rests = state === SlotState.free || state === SlotState.ready;
+      assert(rests && this.readers[slot] === 0, `slot ${slot} is leased, filling or leaving`);
+    }
+  }
+
   private makeRoom(incoming: number): boolean {
     const many = this.policy.reclaim?.(1, this.pinned);
     if (many !== undefined) {

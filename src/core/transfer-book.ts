@@ -50,6 +50,11 @@ export class TransferBook {
     this.delta = delta;
   }
 
+  /** Transfers under way. */
+  get size(): number {
+    return this.moving.size;
+  }
+
   start(moving: Moving, route: Route): number {
     const id = this.ids.next();
     this.moving.set(id, moving);

@@ -108,6 +108,11 @@ export class WorkingMemory {
     }
   }
 
+  /** No one holds or waits for anything. */
+  get isIdle(): boolean {
+    return this.holdings.size === 0 && this.waiting.length === 0;
+  }
+
   check(): void {
     let used = 0;
     for (const holding of this.holdings.values()) used += holding.hbmBytes;

@@ -15,17 +15,8 @@ import type { Fact, RunEnded, StepEnded, TransferEnded } from '../core/messages.
 import type { Observer } from '../core/observer.ts';
 import { type Address, AddressBook, type Topology } from '../core/topology.ts';
 import { GapHistogram } from './histogram.ts';
+import { crossings, type ResourceKind } from './links.ts';
 import { meanOfLongest } from './select.ts';
-
-/** Buses and links by kind; bytes are counted on each that a transfer crosses. */
-export const RESOURCE_KINDS = [
-  'railsOut',
-  'railsIn',
-  'hostToDevice',
-  'deviceToHost',
-  'fabric',
-] as const;
-export type ResourceKind = (typeof RESOURCE_KINDS)[number];
 
 /** Share of a request's gaps that its TBT is the mean of. */
 const LONGEST_SHARE = 0.1;
@@ -185,16 +176,8 @@ export class Recorder implements Observer {
     if (transfer === undefined) return;
     this.moving[to].delete(ended.transfer);
     if (!ended.ok) return;
-    const { kind, source, target, bytes } = transfer;
-    const { railsOut, railsIn, hostToDevice, deviceToHost, fabric } = this.bytes;
+    const { kind, bytes } = transfer;
     this.transferBytes[kind] += bytes;
-    if (source.node !== target.node) {
-      railsOut[source.node] += bytes;
-      railsIn[target.node] += bytes;
-      fabric[0] += bytes;
-      return;
-    }
-    if (kind !== 'load') deviceToHost[source.node] += bytes;
-    if (kind === 'load' || kind === 'stream') hostToDevice[target.node] += bytes;
+    for (const { kind, node } of crossings(transfer)) this.bytes[kind][node] += bytes;
   }
 }

@@ -2,13 +2,10 @@
 import { COUNT_NAMES, Mark } from '../core/host.ts';
 import { Outcome } from '../core/request.ts';
 import type { TraceColumns } from '../core/trace-columns.ts';
-import { RESOURCE_KINDS, type Recorder, type ResourceKind } from './recorder.ts';
+import { linkBytesPerNs, NODE_LINKS, RESOURCE_KINDS, type ResourceKind } from './links.ts';
+import type { Recorder } from './recorder.ts';
+import { CAUSES, type RequestColumns, requestColumns, type SloTargets } from './requests.ts';
 import { type Distribution, distribution } from './select.ts';
-
-export interface SloTargets {
-  readonly ttftNs: number;
-  readonly tbtNs: number;
-}
 
 /** Means over the completed requests; they add up to the mean of e2e. */
 export interface Breakdown {
@@ -88,8 +85,8 @@ export interface ResultInputs {
 export function summarise(inputs: ResultInputs): Result {
   const { recorder, trace, slo, version, seed, config } = inputs;
   const requests = countRequests(recorder);
-  const latencies = latencyColumns(recorder, trace);
-  const good = countGood(recorder, latencies.ttftNs, slo);
+  const columns = requestColumns(recorder, trace, slo);
+  const good = sum(columns.good);
   const durationNs = spanNs(recorder);
   return {
     version,
@@ -102,16 +99,16 @@ export function summarise(inputs: ResultInputs): Result {
       sha256: trace.sha256,
     },
     requests,
-    ttftNs: distribution(latencies.ttftNs),
-    tbtNs: distribution(completedOnly(recorder, recorder.tbtNs)),
-    tpotNs: distribution(latencies.tpotNs),
-    e2eNs: distribution(latencies.e2eNs),
+    ttftNs: distribution(columns.ttftNs),
+    tbtNs: distribution(columns.tbtNs),
+    tpotNs: distribution(columns.tpotNs),
+    e2eNs: distribution(columns.e2eNs),
     gapNs: {
       p50: recorder.gaps.percentile(0.5),
       p90: recorder.gaps.percentile(0.9),
       p99: recorder.gaps.percentile(0.99),
     },
-    breakdown: breakdown(recorder),
+    breakdown: breakdown(recorder, columns),
     hit: hits(recorder, trace),
     slo,
     effectiveRatio: requests.arrived === 0 ? null : good / requests.arrived,
@@ -126,15 +123,6 @@ export function summarise(inputs: ResultInputs): Result {
     durationNs,
   };
 }
-
-const CAUSES: Readonly<Record<number, string>> = {
-  [Outcome.rejectedTtft]: 'ttft',
-  [Outcome.rejectedTbt]: 'tbt',
-  [Outcome.rejectedQueueFull]: 'queueFull',
-  [Outcome.rejectedDecodeFull]: 'decodeFull',
-  [Outcome.rejectedTooLarge]: 'tooLarge',
-  [Outcome.rejectedPolicy]: 'policy',
-};
 
 function countRequests(recorder: Recorder): Result['requests'] {
   const arrivedNs = recorder.column(Mark.arrivedNs);
@@ -157,47 +145,6 @@ function countRequests(recorder: Recorder): Result['requests'] {
   return { ...counts, causes };
 }
 
-interface Latencies {
-  readonly ttftNs: Float64Array;
-  readonly tpotNs: Float64Array;
-  readonly e2eNs: Float64Array;
-}
-
-function latencyColumns(recorder: Recorder, trace: TraceColumns): Latencies {
-  const n = recorder.requests;
-  const arrivedNs = recorder.column(Mark.arrivedNs);
-  const firstNs = recorder.column(Mark.firstTokenNs);
-  const finishedNs = recorder.column(Mark.finishedNs);
-  const outcomes = recorder.column(Mark.outcome);
-  const ttftNs = new Float64Array(n).fill(Number.NaN);
-  const tpotNs = new Float64Array(n).fill(Number.NaN);
-  const e2eNs = new Float64Array(n).fill(Number.NaN);
-  for (let i = 0; i < n; i++) {
-    ttftNs[i] = firstNs[i] - arrivedNs[i];
-    if (outcomes[i] !== Outcome.completed) continue;
-    e2eNs[i] = finishedNs[i] - arrivedNs[i];
-    const gaps = trace.outputTokens[i] - 1;
-    if (gaps > 0) tpotNs[i] = (e2eNs[i] - ttftNs[i]) / gaps;
-  }
-  return { ttftNs, tpotNs, e2eNs };
-}
-
-function completedOnly(recorder: Recorder, values: Float64Array): Float64Array {
-  const outcomes = recorder.column(Mark.outcome);
-  return values.map((value, i) => (outcomes[i] === Outcome.completed ? value : Number.NaN));
-}
-
-/** Completed requests within both SLOs; a request without gaps keeps the TBT one. */
-function countGood(recorder: Recorder, ttftNs: Float64Array, slo: SloTargets): number {
-  const outcomes = recorder.column(Mark.outcome);
-  let good = 0;
-  for (let i = 0; i < recorder.requests; i++) {
-    const slow = recorder.tbtNs[i] > slo.tbtNs || ttftNs[i] > slo.ttftNs;
-    if (outcomes[i] === Outcome.completed && !slow) good++;
-  }
-  return good;
-}
-
 /** First arrival to last end. */
 function spanNs(recorder: Recorder): number {
   const arrivedNs = recorder.column(Mark.arrivedNs);
@@ -211,39 +158,25 @@ function spanNs(recorder: Recorder): number {
   return Math.max(0, last - first);
 }
 
-function breakdown(recorder: Recorder): Breakdown {
-  const column = (mark: Mark) => recorder.column(mark);
-  const arrived = column(Mark.arrivedNs);
-  const dispatched = column(Mark.dispatchedNs);
-  const fetched = column(Mark.fetchedNs);
-  const started = column(Mark.startedNs);
-  const first = column(Mark.firstTokenNs);
-  const compute = column(Mark.computeNs);
-  const joined = column(Mark.joinedNs);
-  const finished = column(Mark.finishedNs);
-  const outcomes = column(Mark.outcome);
-  const sums = { queueNs: 0, transferNs: 0, loadNs: 0, computeNs: 0, handoffNs: 0, decodeNs: 0 };
-  let completed = 0;
-  for (let i = 0; i < recorder.requests; i++) {
-    if (outcomes[i] !== Outcome.completed) continue;
-    completed++;
-    const transfer = Number.isNaN(fetched[i]) ? 0 : fetched[i] - dispatched[i];
-    const decodes = Number.isNaN(joined[i]) ? first[i] : joined[i];
-    sums.queueNs += started[i] - arrived[i] - transfer;
-    sums.transferNs += transfer;
-    sums.computeNs += compute[i];
-    sums.loadNs += first[i] - started[i] - compute[i];
-    sums.handoffNs += decodes - first[i];
-    sums.decodeNs += finished[i] - decodes;
-  }
-  const mean = (total: number) => (completed === 0 ? null : total / completed);
+function breakdown(recorder: Recorder, columns: RequestColumns): Breakdown {
+  const outcomes = recorder.column(Mark.outcome);
+  const mean = (part: Float64Array) => {
+    let total = 0;
+    let completed = 0;
+    for (let i = 0; i < part.length; i++) {
+      if (outcomes[i] !== Outcome.completed) continue;
+      total += part[i];
+      completed++;
+    }
+    return completed === 0 ? null : total / completed;
+  };
   return {
-    queueNs: mean(sums.queueNs),
-    transferNs: mean(sums.transferNs),
-    loadNs: mean(sums.loadNs),
-    computeNs: mean(sums.computeNs),
-    handoffNs: mean(sums.handoffNs),
-    decodeNs: mean(sums.decodeNs),
+    queueNs: mean(columns.queueNs),
+    transferNs: mean(columns.transferNs),
+    loadNs: mean(columns.loadNs),
+    computeNs: mean(columns.computeNs),
+    handoffNs: mean(columns.handoffNs),
+    decodeNs: mean(columns.decodeNs),
   };
 }
 
@@ -313,17 +246,13 @@ function busiest(recorder: Recorder, durationNs: number): BusyResource[] {
     rows.push({ name: `${name}/gpus`, utilisation: busyNs / durationNs });
   }
   for (const node of nodes) {
-    const rails = node.rails.reduce((total, rail) => total + rail.bytesPerNs, 0);
-    const bus = node.hostToDeviceBytesPerNs;
-    const capacities = {
-      railsOut: rails * node.railEfficiency,
-      railsIn: rails * node.railEfficiency,
-      hostToDevice: bus,
-      deviceToHost: bus,
-    };
-    for (const [kind, capacity] of Object.entries(capacities)) {
-      const moved = recorder.bytes[kind as ResourceKind][node.id];
-      rows.push({ name: `${node.name}/${kind}`, utilisation: moved / (capacity * durationNs) });
+    const capacity = linkBytesPerNs(node);
+    for (const link of NODE_LINKS) {
+      const moved = recorder.bytes[link][node.id];
+      rows.push({
+        name: `${node.name}/${link}`,
+        utilisation: moved / (capacity[link] * durationNs),
+      });
     }
   }
   rows.sort((a, b) => b.utilisation - a.utilisation || (a.name < b.name ? -1 : 1));

@@ -12,8 +12,9 @@ export interface DisturbanceRates {
   readonly duplicate: number;
   /** Chance that sending a message breaks its channel. */
   readonly reset: number;
-  /** Chance that a transfer between nodes breaks off. */
+  /** Chance that a transfer between nodes breaks off, and within which time of its start. */
   readonly transferFailure: number;
+  readonly transferFailureNs: number;
 }
 
 export interface MessageFate {
@@ -62,7 +63,7 @@ export class Disturbance {
   onTransfer(transfer: Transfer): number {
     const between = transfer.source.node !== transfer.target.node;
     if (!between || this.random() >= this.rates.transferFailure) return -1;
-    return Math.floor(this.random() * transfer.bytes * 0.01);
+    return Math.floor(this.random() * this.rates.transferFailureNs);
   }
 }
 

@@ -1,5 +1,13 @@
 /** Reads a generator's spec: YAML, every key required, no other key known. */
-import { isMap, isScalar, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  LineCounter,
+  type Node,
+  parseDocument,
+  type YAMLMap,
+} from 'yaml';
 import { InputError } from '../core/errors.ts';
 import { oneOf } from '../core/kit/nearest.ts';
 import { NS_PER_MS, NS_PER_S, NS_PER_US } from '../core/units.ts';
@@ -62,19 +70,20 @@ class SpecFile {
   }
 
   bad(node: Node | null, expected: string): InputError {
-    const found = isScalar(node)
-      ? JSON.stringify(node.value)
-      : node === null
-        ? 'nothing'
-        : 'a list';
-    const what = isMap(node) ? 'a mapping' : found;
-    return new InputError(`found ${what}, expected ${expected}`, this.placeOfNode(node));
+    return new InputError(`found ${shown(node)}, expected ${expected}`, this.placeOfNode(node));
   }
 
   private place(offset: number): string {
     const { line, col } = this.counter.linePos(offset);
     return `${this.path}:${line}:${col}`;
   }
+}
+
+function shown(node: Node | null): string {
+  if (node === null || (isScalar(node) && node.value === null)) return 'nothing';
+  if (isScalar(node)) return typeof node.value === 'string' ? `"${node.value}"` : `${node.value}`;
+  if (isMap(node)) return 'a mapping';
+  return isAlias(node) ? 'an alias' : 'a list';
 }
 
 function keyOf(key: unknown): string {

@@ -146,15 +146,13 @@ function layInputs(spec: GeneratorSpec, turns: Turns, scale: number, lengths: Le
 /** Sorts the turns by arrival and gives them blocks. */
 function assemble(spec: GeneratorSpec, turns: Turns, lengths: Lengths): TraceColumns {
   const { requests, blockTokens } = spec;
-  const { input, output } = lengths;
   const order = arrivalOrder(turns.tick);
   const arrivalNs = new Float64Array(requests);
   const inputTokens = new Int32Array(requests);
   const outputTokens = new Int32Array(requests);
   const session = new Int32Array(requests);
   const blockStart = new Int32Array(requests + 1);
-  /** Row of each turn, and name of each conversation, in order of arrival. */
-  const rowOf = new Int32Array(requests);
+  /** Name of each conversation, in order of arrival. */
   const nameOf = new Int32Array(requests).fill(-1);
   const firstTick = turns.tick[order[0]];
   let sessions = 0;
@@ -163,28 +161,60 @@ function assemble(spec: GeneratorSpec, turns: Turns, lengths: Lengths): TraceCol
     const conversation = turns.conversation[turn];
     if (nameOf[conversation] === -1) nameOf[conversation] = sessions++;
     session[row] = nameOf[conversation];
-    rowOf[turn] = row;
     arrivalNs[row] = (turns.tick[turn] - firstTick) * spec.burstPeriodNs;
-    inputTokens[row] = input[turn];
-    outputTokens[row] = output[turn];
-    blockStart[row + 1] = blockStart[row] + Math.ceil(input[turn] / blockTokens);
+    inputTokens[row] = lengths.input[turn];
+    outputTokens[row] = lengths.output[turn];
+    blockStart[row + 1] = blockStart[row] + Math.ceil(inputTokens[row] / blockTokens);
   }
   const blocks = new Int32Array(blockStart[requests]);
-  let distinctBlocks = 0;
-  for (let row = 0; row < requests; row++) {
-    const turn = order[row];
-    const shared = sharedBlocks(spec, turns, lengths, turn);
-    // The first row makes the system prompt's blocks, which the others find there.
-    const source = turns.kind[turn] === TurnKind.first ? 0 : rowOf[turn - 1];
-    const from = blockStart[source];
-    if (row > 0) blocks.copyWithin(blockStart[row], from, from + shared);
-    let next = blockStart[row] + (row > 0 ? shared : 0);
-    while (next < blockStart[row + 1]) blocks[next++] = distinctBlocks++;
-  }
+  const sharing = sharingOf(spec, turns, lengths, order);
+  const distinctBlocks = fillBlocks(blocks, blockStart, sharing);
   const none = { parent: null, thinkNs: null, priority: null, tenant: null, sloClass: null };
   const columns = { arrivalNs, inputTokens, outputTokens, blockStart, blocks, session };
   const head = { requests, blockTokens, distinctBlocks };
   return { ...head, ...columns, ...none, namespace: null, sha256: '' };
+}
+
+/** Each row's leading `shared[row]` blocks are those of row `source[row]`, which came before. */
+interface Sharing {
+  readonly source: Int32Array;
+  readonly shared: Int32Array;
+}
+
+function sharingOf(
+  spec: GeneratorSpec,
+  turns: Turns,
+  lengths: Lengths,
+  order: Int32Array,
+): Sharing {
+  const source = new Int32Array(order.length);
+  const shared = new Int32Array(order.length);
+  const rowOf = new Int32Array(order.length);
+  // The first row makes the system prompt's blocks, where the first turns find them.
+  rowOf[order[0]] = 0;
+  for (let row = 1; row < order.length; row++) {
+    const turn = order[row];
+    rowOf[turn] = row;
+    source[row] = turns.kind[turn] === TurnKind.first ? 0 : rowOf[turn - 1];
+    shared[row] = sharedBlocks(spec, turns, lengths, turn);
+  }
+  return { source, shared };
+}
+
+/** Returns the number of distinct blocks. */
+function fillBlocks(
+  blocks: Int32Array,
+  blockStart: Int32Array,
+  { source, shared }: Sharing,
+): number {
+  let distinct = 0;
+  for (let row = 0; row < source.length; row++) {
+    let to = blockStart[row];
+    let from = blockStart[source[row]];
+    for (let left = shared[row]; left > 0; left--) blocks[to++] = blocks[from++];
+    while (to < blockStart[row + 1]) blocks[to++] = distinct++;
+  }
+  return distinct;
 }
 
 /** Leading blocks that a turn shares with the turn before, or a first turn with all. */
@@ -201,8 +231,13 @@ function sharedBlocks(spec: GeneratorSpec, turns: Turns, lengths: Lengths, turn:
 
 /** Turns by tick, those of one tick as they were drawn: a turn never comes before its parent. */
 function arrivalOrder(tick: Float64Array): Int32Array {
-  const keys = tick.map((value, turn) => value * tick.length + turn).sort();
-  return Int32Array.from(keys, (key) => key % tick.length);
+  const turns = tick.length;
+  const keys = new Float64Array(turns);
+  for (let turn = 0; turn < turns; turn++) keys[turn] = tick[turn] * turns + turn;
+  keys.sort();
+  const order = new Int32Array(turns);
+  for (let row = 0; row < turns; row++) order[row] = keys[row] % turns;
+  return order;
 }
 
 function atLeastOne(tokens: number): number {

@@ -91,11 +91,11 @@ class MooncakeReader {
       line = JSON.parse(text);
     } catch {
       if (text.trim() === '') return;
-      const found = `${excerpt(text)}, which is no JSON`;
+      const found = `${cut(text)}, which is no JSON`;
       throw this.bad(found, 'a whole object with timestamp, input_length, …');
     }
     if (typeof line !== 'object' || line === null || Array.isArray(line)) {
-      throw this.bad(excerpt(text), 'an object with timestamp, input_length, …');
+      throw this.bad(cut(text), 'an object with timestamp, input_length, …');
     }
     const { input_length: input, output_length: output, session_id: session, delay } = line;
     if (!isTokens(input) || input === 0) throw this.badTokens('input_length', input, 1);
@@ -125,17 +125,17 @@ class MooncakeReader {
   /** A later turn of a closed loop needs no time of its own: it stands where its line does. */
   private impliedMs(line: Line): number {
     const { timestamp, delay, session_id: session } = line;
-    if (isGiven(timestamp)) throw this.bad(`timestamp ${excerpt(timestamp)}`, 'a number of ms');
+    if (isGiven(timestamp)) throw this.bad(`timestamp ${shown(timestamp)}`, 'a number of ms');
     if (isGiven(delay) && this.sessions.has(String(session))) return this.lastMs;
     throw this.bad('no timestamp', 'ms since the start of the trace');
   }
 
   private addBlocks(hashes: unknown, inputTokens: number): void {
     if (!isGiven(hashes)) throw this.bad('no hash_ids', 'an array of integers');
-    if (!Array.isArray(hashes)) throw this.bad(`hash_ids ${excerpt(hashes)}`, 'an array');
+    if (!Array.isArray(hashes)) throw this.bad(`hash_ids ${shown(hashes)}`, 'an array');
     const taken = this.builder.addBlocks(hashes);
     if (taken < hashes.length) {
-      throw this.bad(`${excerpt(hashes[taken])} at hash_ids[${taken}]`, 'an integer below 2^53');
+      throw this.bad(`${shown(hashes[taken])} at hash_ids[${taken}]`, 'an integer below 2^53');
     }
     const expected = Math.ceil(inputTokens / this.blockTokens);
     if (taken !== expected) {
@@ -150,7 +150,7 @@ class MooncakeReader {
       return;
     }
     if (typeof name !== 'string' && typeof name !== 'number') {
-      throw this.bad(`session_id ${excerpt(name)}`, 'a string or a number');
+      throw this.bad(`session_id ${shown(name)}`, 'a string or a number');
     }
     let session = this.sessions.get(String(name));
     if (session === undefined) {
@@ -158,7 +158,7 @@ class MooncakeReader {
       this.sessions.set(String(name), session);
     } else if (isGiven(delayMs)) {
       if (typeof delayMs !== 'number' || delayMs < 0) {
-        throw this.bad(`delay ${excerpt(delayMs)}`, 'at least 0 ms');
+        throw this.bad(`delay ${shown(delayMs)}`, 'at least 0 ms');
       }
       this.builder.setParent(row, this.lastTurn[session], Math.round(delayMs * NS_PER_MS));
     }
@@ -169,13 +169,13 @@ class MooncakeReader {
   private addPriority(row: number, priority: unknown): void {
     if (priority === null) return;
     if (typeof priority !== 'number' || (priority | 0) !== priority) {
-      throw this.bad(`priority ${excerpt(priority)}`, 'a 32-bit integer');
+      throw this.bad(`priority ${shown(priority)}`, 'a 32-bit integer');
     }
     this.builder.setPriority(row, priority);
   }
 
   private badTokens(name: string, value: unknown, least: number): InputError {
-    const found = isGiven(value) ? `${name} ${excerpt(value)}` : `no ${name}`;
+    const found = isGiven(value) ? `${name} ${shown(value)}` : `no ${name}`;
     return this.bad(found, `an integer from ${least} to ${TOKENS_MAX}`);
   }
 
@@ -196,9 +196,13 @@ function isGiven(value: unknown): boolean {
   return value !== undefined && value !== null;
 }
 
-/** A value as it stands in the file, cut to what fits an error line. */
-function excerpt(value: unknown): string {
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
-  const short = text.length > EXCERPT_CHARS ? `${text.slice(0, EXCERPT_CHARS)}…` : text;
-  return JSON.stringify(short).slice(1, -1).replaceAll('\\"', '"');
+/** A value as JSON writes it, cut to what fits an error line. */
+function shown(value: unknown): string {
+  return cut(JSON.stringify(value));
+}
+
+/** A line as it is, but for the characters that would tear the message apart. */
+function cut(text: string): string {
+  const plain = text.replace(/\p{Cc}/gu, ' ');
+  return plain.length > EXCERPT_CHARS ? `${plain.slice(0, EXCERPT_CHARS)}…` : plain;
 }

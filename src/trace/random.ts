@@ -32,11 +32,17 @@ export class RandomStream {
     return median * exp(sigma * this.normal());
   }
 
-  /** Twelve uniforms less six: mean 0, variance 1, distribution within 0.003 of the normal one. */
+  /**
+   * Twelve uniforms less six, two from each number: mean 0, variance 1, and a distribution within
+   * 0.003 of the normal one.
+   */
   private normal(): number {
-    let sum = -6;
-    for (let draw = 0; draw < 12; draw++) sum += this.next();
-    return sum;
+    let sum = 0;
+    for (let draw = 0; draw < 6; draw++) {
+      const bits = (this.next() * 2 ** 32) >>> 0;
+      sum += (bits >>> 16) + (bits & 0xffff);
+    }
+    return sum / 2 ** 16 - 6;
   }
 }
 

@@ -45,6 +45,11 @@ export class SlotSampler {
     return NIL;
   }
 
+  /** The n-th slot of an arbitrary but reproducible order. */
+  at(place: number): number {
+    return this.slots[place];
+  }
+
   /** Uniform in [0, 1). */
   uniform(): number {
     let x = this.state;

@@ -1,0 +1,101 @@
+/**
+ * Random clusters under random workloads, disturbed and not: every law at every fact. A failure
+ * prints its seed; MOONTIDE_FUZZ_SEED=n runs that one alone.
+ */
+import { describe, expect, it } from 'vitest';
+import { Mark } from '../../src/core/host.ts';
+import { Outcome } from '../../src/core/request.ts';
+import { AddressBook, WORKLOAD } from '../../src/core/topology.ts';
+import { Disturbance } from '../../src/sim/disturbance.ts';
+import { CancellingIngress } from '../support/cancelling.ts';
+import { Causality } from '../support/causality.ts';
+import { prepare, type Simulated } from '../support/simulate.ts';
+import { type Scenario, scenarioOf } from './scenario.ts';
+
+const SCENARIOS = 200;
+/** No scenario needs as many; a livelock does. */
+const FACTS_MAX = 300_000;
+
+const only = process.env.MOONTIDE_FUZZ_SEED;
+const seeds = only === undefined ? Array.from({ length: SCENARIOS }, (_, i) => i + 1) : [+only];
+
+async function run(seed: number): Promise<void> {
+  const scenario = await scenarioOf(seed);
+  const { plan, trace, cancels, rates, random } = scenario;
+  const disturbed = rates !== null;
+  const causality = new Causality(plan.topology, { disturbed, exact: true });
+  const addresses = new AddressBook(plan.topology);
+  let last = -1;
+  const checker = {
+    onFact(to: number) {
+      if (last >= 0) run.cluster.stores[addresses.storeNode(last)].check();
+      last = addresses.isStore(to) ? to : -1;
+      if (causality.facts > FACTS_MAX) throw new Error('the run does not come to an end');
+    },
+  };
+  const run = prepare({
+    plan,
+    trace,
+    observers: [causality, checker],
+    ...(rates === null ? {} : { disturbance: new Disturbance(rates, random) }),
+  });
+  const { cluster, simulation } = run;
+  const host = simulation.host(WORKLOAD);
+  const ingress = new CancellingIngress(cluster.workload, host, cancels);
+  simulation.setMachines([ingress, ...cluster.machines.slice(1)]);
+  simulation.run();
+  causality.checkEnd();
+  checkRequests(run, scenario);
+  checkNothingHeld(run, scenario);
+  if (!disturbed) checkBytes(run);
+}
+
+/** Requests in = completed + rejected + failed + cancelled, each with one outcome. */
+function checkRequests({ cluster, recorder }: Simulated, { trace, cancels }: Scenario): void {
+  expect(cluster.workload.done, 'every request has its end').toBe(true);
+  const outcomes = recorder.column(Mark.outcome);
+  const cancelled = new Set(cancels.map(({ request }) => request));
+  for (let request = 0; request < trace.requests; request++) {
+    const outcome = outcomes[request];
+    expect(Object.values(Outcome), `outcome of request ${request}`).toContain(outcome);
+    expect(outcome).not.toBe(Outcome.inFlight);
+    if (outcome === Outcome.cancelled) expect(cancelled).toContain(request);
+  }
+}
+
+/** Leases, working memory and parking space came back. */
+function checkNothingHeld({ cluster, simulation }: Simulated, { plan }: Scenario): void {
+  const { leaseTtlNs, guardNs } = plan.settings.store;
+  const { reserveTtlNs } = plan.settings.instance;
+  const atNs = simulation.nowNs + leaseTtlNs + guardNs + reserveTtlNs;
+  for (const store of cluster.stores) store.checkIdle(atNs);
+}
+
+/** What the network moved is what the metrics account. */
+function checkBytes({ simulation, recorder, cluster }: Simulated): void {
+  const { network, nowNs } = simulation;
+  const kinds = {
+    'rails-out': recorder.bytes.railsOut,
+    'rails-in': recorder.bytes.railsIn,
+    'host-to-device': recorder.bytes.hostToDevice,
+    'device-to-host': recorder.bytes.deviceToHost,
+  };
+  const { nodes } = cluster.conductor.world.topology;
+  for (let resource = 0; resource < network.resourceCount; resource++) {
+    const [node, kind] = network.resourceName(resource).split('/');
+    const id = nodes.findIndex(({ name }) => name === node);
+    const accounted = kinds[kind as keyof typeof kinds][id];
+    expect(network.bytesMoved(resource, nowNs), `${node}/${kind}`).toBeCloseTo(accounted, 3);
+  }
+}
+
+describe('random scenarios', () => {
+  it.each(seeds)('seed %i', async (seed) => {
+    try {
+      await run(seed);
+    } catch (error) {
+      const { message, stack } = error as Error;
+      throw new Error(`MOONTIDE_FUZZ_SEED=${seed}: ${message}\n${stack}`);
+    }
+  });
+});

@@ -1,0 +1,124 @@
+/** Random scenarios: everything about one follows from its seed. */
+import { policyNames } from '../../src/config/policies.ts';
+import { RandomStream } from '../../src/config/streams.ts';
+import type { ClusterPlan } from '../../src/config/wire.ts';
+import type { TraceColumns } from '../../src/core/trace-columns.ts';
+import type { DisturbanceRates } from '../../src/sim/disturbance.ts';
+import type { Cancel } from '../support/cancelling.ts';
+import { randomTrace, type TinyPlan, tinyPlan, tinyTopology } from '../support/tiny.ts';
+
+export interface Scenario {
+  readonly plan: ClusterPlan;
+  readonly trace: TraceColumns;
+  readonly cancels: readonly Cancel[];
+  /** Null: nothing goes wrong. */
+  readonly rates: DisturbanceRates | null;
+  readonly random: () => number;
+}
+
+class Dice {
+  private readonly stream: RandomStream;
+
+  constructor(seed: number) {
+    this.stream = new RandomStream(seed, 'fuzz');
+  }
+
+  next(): number {
+    return this.stream.next();
+  }
+
+  pick<T>(...values: readonly T[]): T {
+    return values[Math.floor(this.next() * values.length)];
+  }
+}
+
+/** Offline policies, and those whose state is too large to make anew in every scenario. */
+const LEFT_OUT = ['belady', 'lhd'];
+
+export async function scenarioOf(seed: number): Promise<Scenario> {
+  const dice = new Dice(seed);
+  const topology = tinyTopology({
+    prefill: dice.pick(1, 1, 2, 3),
+    decode: dice.pick(1, 1, 2),
+    coupled: dice.pick(0, 0, 1, 2),
+    mixed: dice.pick(0, 0, 1, 2),
+    dramBlocks: dice.pick(1, 2, 5, 12, 30, 200),
+    hbmTokens: dice.pick(180, 220, 300, 600, 4096),
+    controlDelayNs: dice.pick(0, 1_000, 5_000, 5_000, 50_000),
+  });
+  const plan = await tinyPlan({
+    topology,
+    seed,
+    policies: policiesOf(dice),
+    settings: settingsOf(dice),
+    slo: dice.pick({ ttftNs: 10e6, tbtNs: 1e6 }, { ttftNs: 300_000, tbtNs: 30_000 }),
+  });
+  const requests = dice.pick(20, 40, 80);
+  const gapNs = dice.pick(1_000, 30_000, 100_000, 300_000);
+  const trace = randomTrace(seed, {
+    requests,
+    gapNs,
+    blocks: dice.pick(2, 6, 12),
+    conversations: dice.pick(1, 4, 12),
+    outputTokens: dice.pick(1, 4, 30),
+    closed: dice.pick(0, 0, 0.5),
+  });
+  return {
+    plan,
+    trace,
+    cancels: cancelsOf(dice, trace),
+    rates: dice.pick(true, false) ? ratesOf(dice) : null,
+    random: () => dice.next(),
+  };
+}
+
+function policiesOf(dice: Dice): TinyPlan['policies'] & object {
+  const eviction = policyNames('eviction').filter((name) => !LEFT_OUT.includes(name));
+  return {
+    eviction: dice.pick(...eviction),
+    prefill: dice.pick('kvcache-centric', ...policyNames('prefill')),
+    decode: dice.pick(...policyNames('decode')),
+    admission: dice.pick('none', 'none', ...policyNames('admission')),
+  };
+}
+
+function settingsOf(dice: Dice): TinyPlan['settings'] & object {
+  return {
+    store: {
+      leaseTtlNs: dice.pick(20_000, 200_000, 10e6),
+      guardNs: dice.pick(5_000, 15_000),
+      reserveQueueRequests: dice.pick(0, 1, 100),
+      parkingBytes: dice.pick(0, 1_000, 1e6),
+      fetchRetries: dice.pick(0, 1, 2),
+      deltaLimitBlocks: dice.pick(0, 1, 5, 1_000),
+    },
+    instance: {
+      chunkTokens: dice.pick(7, 16, 40, 64, 8_192),
+      loadOverlap: dice.pick('layerwise', 'serial'),
+      queueRequests: dice.pick(2, 10, 1_000),
+      batchRequests: dice.pick(1, 2, 8),
+      reserveTtlNs: dice.pick(50_000, 500_000, 50e6),
+    },
+  };
+}
+
+function cancelsOf(dice: Dice, trace: TraceColumns): Cancel[] {
+  const share = dice.pick(0, 0, 0.1, 0.5);
+  const cancels: Cancel[] = [];
+  for (let request = 0; request < trace.requests; request++) {
+    if (dice.next() >= share) continue;
+    const afterNs = Math.floor(dice.next() * dice.pick(20_000, 300_000, 3e6));
+    cancels.push({ request, atNs: trace.arrivalNs[request] + afterNs });
+  }
+  return cancels;
+}
+
+function ratesOf(dice: Dice): DisturbanceRates {
+  return {
+    jitterNs: dice.pick(0, 1_000, 30_000),
+    duplicate: dice.pick(0, 0.05, 0.3),
+    reset: dice.pick(0, 0.002, 0.02),
+    transferFailure: dice.pick(0, 0.05, 0.5),
+    transferFailureNs: dice.pick(100, 2_000, 10_000),
+  };
+}

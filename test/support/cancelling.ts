@@ -1,0 +1,39 @@
+/** An ingress whose clients go away: the workload, and a cancel for some requests at given times. */
+import type { Host, Machine } from '../../src/core/host.ts';
+import type { Fact } from '../../src/core/messages.ts';
+import { CONDUCTOR } from '../../src/core/topology.ts';
+
+/** Tokens of wakes that are cancels start here. */
+const CANCEL_TOKEN = 2 ** 40;
+
+export interface Cancel {
+  readonly request: number;
+  readonly atNs: number;
+}
+
+export class CancellingIngress implements Machine {
+  private readonly workload: Machine;
+  private readonly host: Host;
+  private readonly cancels: readonly Cancel[];
+  private started = false;
+
+  constructor(workload: Machine, host: Host, cancels: readonly Cancel[]) {
+    this.workload = workload;
+    this.host = host;
+    this.cancels = cancels;
+  }
+
+  handle(fact: Fact): void {
+    const { body } = fact;
+    if (!this.started) {
+      this.started = true;
+      for (const { request, atNs } of this.cancels) {
+        this.host.wakeAt(atNs, CANCEL_TOKEN + request);
+      }
+    }
+    if (body.kind === 'wake' && body.token >= CANCEL_TOKEN) {
+      const request = body.token - CANCEL_TOKEN;
+      this.host.send(CONDUCTOR, { kind: 'cancel', request, attempt: 0 });
+    } else this.workload.handle(fact);
+  }
+}
