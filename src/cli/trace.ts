@@ -21,6 +21,7 @@ export function addTraceCommand(program: Command): void {
     .description('Make a trace from a specification.')
     .argument('<spec>', 'YAML specification, or demo')
     .requiredOption('-o, --output <file>', 'where to write Mooncake JSONL; - for stdout')
+    .option('--seed <n>', "in place of the specification's seed", numberOption('--seed', 0, true))
     .addHelpText('after', '\nExample:\n  moontide trace generate demo -o demo.jsonl')
     .action(generateTrace);
   trace
@@ -76,9 +77,15 @@ function burstsOf(arrivals: TraceInfo['arrivals']): string {
   return `${every}; coefficient of variation of the gaps ${cv}`;
 }
 
-async function generateTrace(spec: string, flags: { output: string }): Promise<void> {
+interface GenerateFlags {
+  readonly output: string;
+  readonly seed?: number;
+}
+
+async function generateTrace(spec: string, flags: GenerateFlags): Promise<void> {
   const { openTrace, writeMooncake } = await import('../trace/index.ts');
-  const trace = await openTrace(spec);
+  const { seed } = flags;
+  const trace = await openTrace(spec, seed === undefined ? {} : { seed });
   await writeMooncake(trace, flags.output === '-' ? process.stdout : flags.output);
   if (flags.output === '-') return;
   const text = `${integer(trace.requests)} requests to ${flags.output}, sha256 ${trace.sha256}`;

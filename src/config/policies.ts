@@ -15,7 +15,7 @@ import {
   type PolicyKind,
   type PrefillModule,
 } from '../core/policy.ts';
-import { nearest, oneOf } from './nearest.ts';
+import { nearest, oneOf } from '../core/kit/nearest.ts';
 import type { PolicyRef } from './policy-ref.ts';
 import type { PolicyRefs } from './resolve.ts';
 import type { MadePolicies } from './wire.ts';

@@ -1,6 +1,6 @@
 /** Links and buses: which of them a transfer crosses, and what those of a node can move. */
 import type { Transfer } from '../core/host.ts';
-import type { Node } from '../core/topology.ts';
+import { type Node, Tier } from '../core/topology.ts';
 
 /** Of one node, each direction apart; rails are striped evenly and count as one. */
 export const NODE_LINKS = ['railsOut', 'railsIn', 'hostToDevice', 'deviceToHost'] as const;
@@ -16,7 +16,7 @@ export interface Crossing {
   readonly node: number;
 }
 
-export function crossings({ kind, source, target }: Transfer): readonly Crossing[] {
+export function crossings({ source, target }: Transfer): readonly Crossing[] {
   if (source.node !== target.node) {
     return [
       { kind: 'railsOut', node: source.node },
@@ -24,10 +24,10 @@ export function crossings({ kind, source, target }: Transfer): readonly Crossing
       { kind: 'fabric', node: 0 },
     ];
   }
-  const down: Crossing = { kind: 'hostToDevice', node: target.node };
-  const up: Crossing = { kind: 'deviceToHost', node: source.node };
-  if (kind === 'load') return [down];
-  return kind === 'stream' ? [up, down] : [up];
+  const crossed: Crossing[] = [];
+  if (source.tier === Tier.hbm) crossed.push({ kind: 'deviceToHost', node: source.node });
+  if (target.tier === Tier.hbm) crossed.push({ kind: 'hostToDevice', node: target.node });
+  return crossed;
 }
 
 /** What each link of a node can move, bytes per ns. */

@@ -87,7 +87,8 @@ function typeNamed(parquet: string | undefined): ColumnType {
 function fill(values: Float64Array | string[], chunk: ArrayLike<unknown>, from: number): void {
   for (let i = 0; i < chunk.length; i++) {
     const cell = chunk[i];
-    if (values instanceof Float64Array) values[from + i] = cell === null ? Number.NaN : Number(cell);
+    if (values instanceof Float64Array)
+      values[from + i] = cell === null ? Number.NaN : Number(cell);
     else values[from + i] = cell === null ? '' : String(cell);
   }
 }

@@ -46,13 +46,17 @@ export class ResourceMap {
   }
 
   /** Borrowed and cached: one path per pair of places. */
-  path({ kind, source, target }: Transfer): Path {
+  path({ source, target }: Transfer): Path {
     const remote = source.node !== target.node;
+    const up = source.tier === Tier.hbm;
     const down = target.tier === Tier.hbm;
-    const key = ((source.node << 14) | target.node) * 4 + (remote ? 0 : down ? 1 : 2);
+    const crossed = remote ? 0 : (up ? 1 : 0) + (down ? 2 : 0);
+    const key = ((source.node << 14) | target.node) * 4 + crossed;
     let path = this.paths.get(key);
     if (path === undefined) {
-      path = remote ? this.remotePath(source.node, target.node) : this.localPath(kind, target.node);
+      path = remote
+        ? this.remotePath(source.node, target.node)
+        : this.localPath(target.node, up, down);
       this.paths.set(key, path);
     }
     return path;
@@ -66,11 +70,10 @@ export class ResourceMap {
     return this.finish(resources, latencyNs);
   }
 
-  private localPath(kind: Transfer['kind'], node: number): Path {
+  /** Up from a device to the host's memory, down into a device, or both. */
+  private localPath(node: number, up: boolean, down: boolean): Path {
     const { hostToDevice, deviceToHost } = this.nodes[node];
-    const down = [hostToDevice];
-    const up = [deviceToHost];
-    const resources = kind === 'load' ? down : kind === 'stream' ? [...up, ...down] : up;
+    const resources = [...(up ? [deviceToHost] : []), ...(down ? [hostToDevice] : [])];
     return this.finish(resources, this.topology.nodes[node].hostToDeviceLatencyNs);
   }
 

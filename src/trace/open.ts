@@ -17,7 +17,7 @@ import { findTrace } from './fetch.ts';
 import { FORMATS, formatNamed, formatOf } from './formats.ts';
 import type { ReadOptions } from './mooncake.ts';
 import { loadSource } from './source.ts';
-import { checkLimit } from './transform.ts';
+import { checkCount } from './transform.ts';
 
 export interface OpenOptions extends ReadOptions {
   readonly catalogue?: Catalogue;
@@ -28,7 +28,8 @@ export interface OpenOptions extends ReadOptions {
 /** @throws InputError for an unknown name or format, a missing file, a bad line */
 export async function openTrace(name: string, options: OpenOptions = {}): Promise<TraceColumns> {
   const { catalogue = loadCatalogue(), env = process.env, ...read } = options;
-  if (read.limit !== undefined) checkLimit(read.limit);
+  if (read.limit !== undefined) checkCount('limit', read.limit);
+  if (read.blockTokens !== undefined) checkCount('block tokens', read.blockTokens);
   if (Object.hasOwn(catalogue, name)) {
     return openEntry(name, catalogue[name], read, env);
   }

@@ -1,4 +1,4 @@
-/** What is done to a trace between reading and playing it. The checksum stays that of its origin. */
+/** What is done to a trace between reading and playing. The checksum stays that of its origin. */
 import { InputError } from '../core/errors.ts';
 import type { TraceColumns } from '../core/trace-columns.ts';
 
@@ -20,7 +20,7 @@ export function scaleRate(trace: TraceColumns, rate: number): TraceColumns {
 
 /** The first `limit` requests. Readers that can stop early do so themselves. */
 export function takeFirst(trace: TraceColumns, limit: number): TraceColumns {
-  checkLimit(limit);
+  checkCount('limit', limit);
   if (limit >= trace.requests) return trace;
   const blocks = trace.blocks.slice(0, trace.blockStart[limit]);
   return {
@@ -42,8 +42,8 @@ export function takeFirst(trace: TraceColumns, limit: number): TraceColumns {
   };
 }
 
-export function checkLimit(limit: number): void {
-  if (!Number.isSafeInteger(limit) || limit < 1) {
-    throw new InputError(`found ${limit}, expected an integer of at least 1`, 'limit');
+export function checkCount(option: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 1) {
+    throw new InputError(`found ${value}, expected an integer of at least 1`, option);
   }
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
-import { editDistance, nearest } from '../../src/config/nearest.ts';
+import { editDistance, nearest } from '../../src/core/kit/nearest.ts';
 import { listPolicies, loadPolicies, loadPolicy, policyNames } from '../../src/config/policies.ts';
 import { parsePolicyRef } from '../../src/config/policy-ref.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';

@@ -18,7 +18,7 @@ const LINES = [
   'meanOutputTokens: 30.5',
   'turns: { mean: 2, shape: 1 }',
   'thinkTime: { median: 2s, sigma: 0 }',
-  'firstPrompt: { shortShare: 0.5, short: &a { median: 9, sigma: 1 }, long: { median: 9, sigma: 1 } }',
+  'firstPrompt: { shortShare: 0.5, short: &a { median: 9, sigma: 1 }, long: {median: 9, sigma: 1}}',
   'laterPrompt: { shortShare: 0.5, short: { median: 9, sigma: 1 }, long: { median: 9, sigma: 1 } }',
   'output: { shortShare: 0.5, short: { median: 9, sigma: 1 }, long: { median: 9, sigma: 1 } }',
   'edits: { share: 0, keeps: 1 }',

@@ -25,6 +25,7 @@ describe('opening a trace', () => {
     expect((await openTrace(path, { limit: 1 })).requests).toBe(1);
     expect((await openTrace(path, { blockTokens: 300 })).blockTokens).toBe(300);
     await expect(openTrace(path, { limit: 0 })).rejects.toThrow('limit: found 0, expected');
+    await expect(openTrace(path, { blockTokens: 0 })).rejects.toThrow('block tokens: found 0');
   });
 
   it('reads a path with a colon', async () => {
