@@ -1,4 +1,5 @@
 /** What the conductor believes of its instances, built from facts; what policies see. */
+import { assert } from './errors.ts';
 import type { ClusterView } from './policy.ts';
 import type { AddressBook, Topology } from './topology.ts';
 import { Tier } from './topology.ts';
@@ -98,6 +99,15 @@ export class InstanceViews implements ClusterView {
     this.predictedNs[instance] -= predictedNs;
     this.queuedTokenCount[instance] -= tokens;
     this.headSinceNs[instance] = this.nowNs;
+  }
+
+  /** No instance is believed to have anything to do; for tests. */
+  checkIdle(): void {
+    for (let id = 0; id < this.queues.length; id++) {
+      const queued = this.queues[id].length + this.queuedTokenCount[id];
+      const decoding = this.decoding[id] + this.decodingTokens[id];
+      assert(queued === 0 && decoding === 0, `instance ${id} is believed to be busy`);
+    }
   }
 
   bindDecode(instance: number, tokens: number): void {

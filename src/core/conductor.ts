@@ -6,7 +6,7 @@
 import { InstanceViews, ViewWorld } from './cluster-view.ts';
 import type { Estimator } from './cost.ts';
 import { Directory } from './directory.ts';
-import { PolicyError } from './errors.ts';
+import { assert, PolicyError } from './errors.ts';
 import { Count, type Host, type Machine, Mark } from './host.ts';
 import type * as M from './messages.ts';
 import type {
@@ -44,6 +44,7 @@ interface Booked {
   readonly decodeInstance: number;
   readonly dispatch: M.Dispatch;
   prefilled: boolean;
+  cancelled: boolean;
 }
 
 interface Ended {
@@ -112,6 +113,12 @@ export class Conductor extends Restorable implements Machine {
     }
   }
 
+  /** Nothing is believed to run; for tests. */
+  checkIdle(): void {
+    assert(this.live.size === 0, 'a request is booked');
+    this.views.checkIdle();
+  }
+
   // --- decisions ------------------------------------------------------------------------------
 
   private onArrive(fact: M.Fact, request: Request): void {
@@ -128,14 +135,20 @@ export class Conductor extends Restorable implements Machine {
     const choice = policies.prefill.choose(request, match, views);
     const decodeInstance = policies.decode.choose(request, choice.instance, views);
     this.checkChoice(choice, decodeInstance);
-    const needTokens = request.inputTokens + request.outputTokens;
-    if (needTokens > views.decodeCapacityTokens(decodeInstance)) {
+    if (this.tooLarge(request, choice.instance, decodeInstance)) {
       this.reject(request, Outcome.rejectedTooLarge, fact.atNs);
       return;
     }
     const verdict = policies.admission.verdict(request, choice, decodeInstance, views);
     if (verdict === '') this.book(request, key, choice, decodeInstance);
     else this.reject(request, VERDICTS[verdict], fact.atNs);
+  }
+
+  /** Whether it could never have the working memory that it needs. */
+  private tooLarge({ inputTokens, outputTokens }: Request, prefill: number, decode: number) {
+    const { views } = this;
+    const short = views.decodeCapacityTokens(decode) < inputTokens + outputTokens;
+    return short || views.decodeCapacityTokens(prefill) < inputTokens;
   }
 
   private checkChoice(choice: PrefillChoice, decodeInstance: number): void {
@@ -176,6 +189,7 @@ export class Conductor extends Restorable implements Machine {
       decodeInstance: decode,
       dispatch,
       prefilled: false,
+      cancelled: false,
     });
     world.host.send(world.addresses.instance(instance), dispatch);
   }
@@ -233,10 +247,16 @@ export class Conductor extends Restorable implements Machine {
   private onCancel(body: M.Cancel): void {
     const booked = this.live.get(attemptKey(body.request, body.attempt));
     if (booked === undefined) return;
+    booked.cancelled = true;
+    this.passCancel(booked);
+  }
+
+  private passCancel({ request, prefillInstance, decodeInstance }: Booked): void {
     const { host, addresses } = this.world;
-    host.send(addresses.instance(booked.prefillInstance), body);
-    if (booked.decodeInstance !== booked.prefillInstance) {
-      host.send(addresses.instance(booked.decodeInstance), body);
+    const cancel: M.Cancel = { kind: 'cancel', request: request.id, attempt: request.attempt };
+    host.send(addresses.instance(prefillInstance), cancel);
+    if (decodeInstance !== prefillInstance) {
+      host.send(addresses.instance(decodeInstance), cancel);
     }
   }
 
@@ -274,20 +294,20 @@ export class Conductor extends Restorable implements Machine {
       if (this.live.has(attemptKey(request, attempt))) this.end(request, attempt, outcome);
     }
     const known = new Map(body.live.map((l) => [attemptKey(l.request, l.attempt), l]));
-    const lost: Booked[] = [];
-    for (const [key, booked] of this.live) {
-      if (booked.prefillInstance !== instance || booked.prefilled) continue;
-      const live = known.get(key);
-      if (live === undefined && booked.dispatch.sequence > body.dispatchSequence) lost.push(booked);
-      else if (live === undefined || live.phase >= Phase.handoff) {
-        booked.prefilled = true;
-        this.views.dequeue(instance, key);
-      }
-    }
     const { host, addresses } = this.world;
-    for (const { dispatch } of lost) {
-      const sequence = ++this.dispatched[instance];
-      host.send(addresses.instance(instance), { ...dispatch, sequence });
+    for (const [key, booked] of this.live) {
+      const { dispatch, prefillInstance, prefilled } = booked;
+      if (prefillInstance === instance && !prefilled) {
+        const live = known.get(key);
+        // Bookings are in order of their dispatches, and the instance takes them without a hole.
+        if (dispatch.sequence > body.dispatchSequence) {
+          host.send(addresses.instance(instance), dispatch);
+        } else if (live === undefined || live.phase >= Phase.handoff) {
+          booked.prefilled = true;
+          this.views.dequeue(instance, key);
+        }
+      }
+      if (booked.cancelled) this.passCancel(booked);
     }
   }
 }

@@ -44,6 +44,8 @@ const Prefill = {
   computing: 3,
   /** Prompt done: KV goes to the decode instance, or waits for space there. */
   handoff: 4,
+  /** Given up, while streams under way still read its KV. */
+  draining: 6,
 } as const;
 
 interface Prompt {
@@ -65,7 +67,8 @@ interface Prompt {
   parking: 'no' | 'moving' | 'parked';
   streamedTokens: number;
   streams: number;
-  streamRetries: number;
+  /** Streams that broke and reservations that ran out before their KV was complete. */
+  handoffRetries: number;
   /** Handoff sent, answer awaited. */
   offered: boolean;
 }
@@ -85,8 +88,8 @@ interface StreamOf {
 
 /** Ended requests that an inventory can still report. */
 const RECENT_ENDED = 4096;
-/** Times that a broken stream starts again before the request fails. */
-const STREAM_RETRIES = 2;
+/** Times that a hand-off starts again before the request fails. */
+const HANDOFF_RETRIES = 2;
 
 export class Instance extends Restorable implements Machine {
   readonly world: InstanceWorld;
@@ -141,7 +144,7 @@ export class Instance extends Restorable implements Machine {
       case 'claimed':
         return this.onClaimed(fact, body);
       case 'handoffTaken':
-        return this.onHandoffTaken(body);
+        return this.onHandoffTaken(fact.atNs, body);
       case 'runEnded':
         return this.onRunEnded(fact, body);
       case 'cancel':
@@ -153,12 +156,21 @@ export class Instance extends Restorable implements Machine {
     }
   }
 
+  /** Nothing waits, computes, streams or decodes; for tests. */
+  checkIdle(): void {
+    const waiting = this.prompts.size + this.queue.length + this.claiming.size;
+    const decoding = this.joining.length + this.batch.length;
+    assert(waiting + decoding + this.streams.size === 0, 'a request is under way');
+    assert(this.current === -1 && this.step === 0 && this.run === 0, 'the GPUs are busy');
+  }
+
   // --- the queue ------------------------------------------------------------------------------
 
   private onDispatch(fact: M.Fact, body: M.Dispatch): void {
     const { request } = body;
     const key = attemptKey(request.id, request.attempt);
-    if (body.sequence <= this.dispatchSequence) {
+    // After a hole, which only a reset makes, the conductor sends again from there.
+    if (body.sequence !== this.dispatchSequence + 1) {
       this.late();
       return;
     }
@@ -187,7 +199,7 @@ export class Instance extends Restorable implements Machine {
       parking: 'no',
       streamedTokens: 0,
       streams: 0,
-      streamRetries: 0,
+      handoffRetries: 0,
       offered: false,
     });
     this.queue.push(key);
@@ -380,7 +392,7 @@ export class Instance extends Restorable implements Machine {
   private onReserved(fact: M.Fact, body: M.Reserved): void {
     const key = attemptKey(body.request, body.attempt);
     const prompt = this.prompts.get(key);
-    if (prompt === undefined || prompt.space !== 'asked') {
+    if (prompt?.space !== 'asked' || prompt.state === Prefill.draining) {
       this.late();
       return;
     }
@@ -445,11 +457,15 @@ export class Instance extends Restorable implements Machine {
       return;
     }
     prompt.streams--;
+    if (!body.ok) this.world.host.count(Count.transferFailed, 1);
+    if (prompt.state === Prefill.draining) {
+      if (prompt.streams === 0) this.letGo(prompt);
+      return;
+    }
     if (!body.ok) {
-      this.world.host.count(Count.transferFailed, 1);
-      prompt.streamRetries++;
+      prompt.handoffRetries++;
       prompt.streamedTokens = Math.min(prompt.streamedTokens, stream.fromToken);
-      if (prompt.streamRetries > STREAM_RETRIES && prompt.state === Prefill.handoff) {
+      if (prompt.handoffRetries > HANDOFF_RETRIES && prompt.state === Prefill.handoff) {
         this.abandon(prompt, Outcome.failed, fact.atNs);
         return;
       }
@@ -472,7 +488,7 @@ export class Instance extends Restorable implements Machine {
     this.world.host.send(to, { kind: 'handoff', request: prompt.request });
   }
 
-  private onHandoffTaken(body: M.HandoffTaken): void {
+  private onHandoffTaken(nowNs: number, body: M.HandoffTaken): void {
     const prompt = this.prompts.get(attemptKey(body.request, body.attempt));
     if (prompt === undefined || !prompt.offered) {
       this.late();
@@ -481,11 +497,13 @@ export class Instance extends Restorable implements Machine {
     if (body.ok) {
       this.endPrompt(prompt);
       if (prompt.cancelled) this.forwardCancel(prompt);
-    } else {
-      prompt.offered = false;
-      prompt.streamedTokens = 0;
-      this.reserve(prompt);
+      return;
     }
+    prompt.offered = false;
+    prompt.streamedTokens = 0;
+    if (prompt.cancelled) this.abandon(prompt, Outcome.cancelled, nowNs);
+    else if (++prompt.handoffRetries > HANDOFF_RETRIES) this.abandon(prompt, Outcome.failed, nowNs);
+    else this.reserve(prompt);
   }
 
   private forwardCancel({ request, decodeInstance }: Prompt): void {
@@ -510,7 +528,7 @@ export class Instance extends Restorable implements Machine {
 
   private onParked(nowNs: number, body: M.Parked): void {
     const prompt = this.prompts.get(attemptKey(body.request, body.attempt));
-    if (prompt === undefined || prompt.parking !== 'moving') {
+    if (prompt?.parking !== 'moving' || prompt.state === Prefill.draining) {
       this.late();
       return;
     }
@@ -607,6 +625,7 @@ export class Instance extends Restorable implements Machine {
   private onCancel(fact: M.Fact, body: M.Cancel): void {
     const key = attemptKey(body.request, body.attempt);
     const prompt = this.prompts.get(key);
+    if (prompt?.state === Prefill.draining) return;
     if (prompt !== undefined) {
       prompt.cancelled = true;
       const busy = this.current === key || prompt.offered;
@@ -627,22 +646,28 @@ export class Instance extends Restorable implements Machine {
     if (this.run !== 0) this.cutRun();
   }
 
-  /** Gives a prompt up: frees what it holds here and at the decode node. */
+  /** Gives a prompt up; what it holds goes when nothing reads it any more. */
   private abandon(prompt: Prompt, outcome: Outcome, nowNs: number): void {
+    const { request } = prompt;
+    const at = this.queue.indexOf(attemptKey(request.id, request.attempt));
+    if (at >= 0) this.queue.splice(at, 1);
+    if (prompt.streams > 0) prompt.state = Prefill.draining;
+    else this.letGo(prompt);
+    this.report(request, outcome, nowNs);
+  }
+
+  /** Frees what a prompt holds here and at the decode node. */
+  private letGo(prompt: Prompt): void {
     const { request, space, decodeInstance } = prompt;
-    const { id, attempt } = request;
     if (space !== 'none') {
       this.world.host.send(this.decodeStore(prompt), {
         kind: 'unreserve',
-        request: id,
-        attempt,
+        request: request.id,
+        attempt: request.attempt,
         instance: decodeInstance,
       });
     }
-    const at = this.queue.indexOf(attemptKey(id, attempt));
-    if (at >= 0) this.queue.splice(at, 1);
     this.endPrompt(prompt);
-    this.report(request, outcome, nowNs);
   }
 
   private endPrompt(prompt: Prompt): void {
@@ -675,7 +700,7 @@ export class Instance extends Restorable implements Machine {
       return;
     }
     for (const prompt of this.prompts.values()) {
-      if (!this.leaves(prompt)) continue;
+      if (!this.leaves(prompt) || prompt.state === Prefill.draining) continue;
       if (prompt.space === 'asked' && this.decodeStore(prompt) === peer) this.reserve(prompt);
       if (prompt.offered && addresses.instance(prompt.decodeInstance) === peer) this.offer(prompt);
     }
@@ -684,6 +709,7 @@ export class Instance extends Restorable implements Machine {
   private sendInventory(): void {
     const live: M.LiveRequest[] = [];
     for (const { request, state } of this.prompts.values()) {
+      if (state === Prefill.draining) continue;
       const { id, attempt } = request;
       const started = state === Prefill.computing;
       const waiting = started ? Phase.prefill : Phase.queued;

@@ -10,6 +10,8 @@ interface Lease {
 }
 
 export class LeaseTable {
+  /** Nothing runs out before. */
+  nextExpiryNs = Number.POSITIVE_INFINITY;
   private readonly dram: TierPool;
   /** By holder and its lease id. All leases have one length, so the map is in order of expiry. */
   private readonly leases = new Map<string, Lease>();
@@ -39,7 +41,9 @@ export class LeaseTable {
     generations: readonly number[],
     expiresNs: number,
   ): void {
-    if (slots.length > 0) this.leases.set(`${holder}/${lease}`, { slots, generations, expiresNs });
+    if (slots.length === 0) return;
+    this.leases.set(`${holder}/${lease}`, { slots, generations, expiresNs });
+    this.nextExpiryNs = Math.min(this.nextExpiryNs, expiresNs);
   }
 
   end(holder: Address, lease: number): void {
@@ -47,8 +51,12 @@ export class LeaseTable {
   }
 
   expire(nowNs: number): void {
+    this.nextExpiryNs = Number.POSITIVE_INFINITY;
     for (const [key, lease] of this.leases) {
-      if (lease.expiresNs > nowNs) return;
+      if (lease.expiresNs > nowNs) {
+        this.nextExpiryNs = lease.expiresNs;
+        return;
+      }
       this.endKey(key);
     }
   }

@@ -3,7 +3,7 @@
  * its host. Bodies are immutable; the `Fact` around them is borrowed during `handle`.
  */
 import type { Outcome, Phase, Request } from './request.ts';
-import type { Address, Tier } from './topology.ts';
+import type { Address, Pin, Tier } from './topology.ts';
 
 export interface Fact {
   /** Host time, never decreasing for one machine. */
@@ -202,6 +202,13 @@ export interface Parked {
   readonly ok: boolean;
 }
 
+/** Operator or client to a store: hold these blocks, as far as they are there. */
+export interface PinBlocks {
+  readonly kind: 'pinBlocks';
+  readonly blocks: readonly number[];
+  readonly pin: Pin;
+}
+
 // --- prefill to decode ------------------------------------------------------------------------
 
 /** Prefill instance to the store of the decode node: space for input and output. */
@@ -351,6 +358,7 @@ export type Body =
   | SaveBlocks
   | Release
   | Park
+  | PinBlocks
   | Parked
   | Reserve
   | Reserved

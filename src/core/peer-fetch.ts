@@ -2,6 +2,7 @@
  * Bringing blocks from a peer: ask for a lease, move what is granted, try another replica when the
  * move fails, and leave the rest to be recomputed.
  */
+import { assert } from './errors.ts';
 import { Count, type Host, IdSource } from './host.ts';
 import type { FetchBlocks, LeaseGrant, TransferEnded } from './messages.ts';
 import type { Request } from './request.ts';
@@ -26,6 +27,9 @@ interface Fetch {
   readonly arrived: number[];
   /** Lease asked for or held, or 0. */
   lease: number;
+  /** When it was asked for; what arrives later than its ttl - guard from then may be torn. */
+  askedNs: number;
+  validUntilNs: number;
   /** Move under way, or 0. */
   transfer: number;
 }
@@ -36,6 +40,7 @@ export interface FetchWorld {
   readonly kv: KvLayout;
   readonly settings: StoreSettings;
   readonly addresses: AddressBook;
+  readonly clock: { readonly nowNs: number };
 }
 
 export class PeerFetches {
@@ -45,6 +50,8 @@ export class PeerFetches {
   private readonly leaseIds: IdSource;
   /** By request id. */
   private readonly fetches = new Map<number, Fetch>();
+  /** Fetches that were given up while their move, which is the key, was under way. */
+  private readonly orphans = new Map<number, Fetch>();
   /** Request of each lease that is asked for or held. */
   private readonly requestOf = new Map<number, number>();
 
@@ -57,7 +64,7 @@ export class PeerFetches {
 
   /** Fetches under way. */
   get size(): number {
-    return this.fetches.size;
+    return this.fetches.size + this.orphans.size;
   }
 
   begin(body: FetchBlocks): void {
@@ -73,6 +80,8 @@ export class PeerFetches {
       kept: [],
       arrived: [],
       lease: 0,
+      askedNs: 0,
+      validUntilNs: 0,
       transfer: 0,
     };
     this.fetches.set(request.id, fetch);
@@ -115,6 +124,7 @@ export class PeerFetches {
     }
     const lease = leaseIds.next();
     fetch.lease = lease;
+    fetch.askedNs = world.clock.nowNs;
     requestOf.set(lease, fetch.request.id);
     const { blocks } = fetch.request;
     const ids = fetch.wanted.map((index) => blocks.at(index));
@@ -129,7 +139,8 @@ export class PeerFetches {
       world.host.count(Count.lateFact, 1);
       return;
     }
-    const granted = grant.range.slots.length;
+    fetch.validUntilNs = fetch.askedNs + grant.ttlNs - world.settings.guardNs;
+    const granted = this.isLate(fetch) ? 0 : grant.range.slots.length;
     if (granted < fetch.slots.length) {
       world.host.count(Count.staleMiss, fetch.slots.length - granted);
       this.abandon(fetch, granted, false);
@@ -156,13 +167,19 @@ export class PeerFetches {
     fetch.transfer = book.start(moving, route);
   }
 
-  /** A fetch's move has ended. False when the fetch is not there any more. */
-  ended(request: number, ended: TransferEnded): boolean {
-    const fetch = this.fetches.get(request);
-    if (fetch === undefined || fetch.transfer !== ended.transfer) return false;
+  /** A fetch's move has ended. */
+  ended(request: number, ended: TransferEnded): void {
+    const orphan = this.orphans.get(ended.transfer);
+    const fetch = orphan ?? this.fetches.get(request);
+    assert(fetch?.transfer === ended.transfer, 'a move without its fetch');
     fetch.transfer = 0;
+    if (this.isLate(fetch)) ended = { ...ended, ok: false, blocksDone: 0 };
     this.endLease(fetch);
     const done = this.book.settle(fetch.slots, ended);
+    if (orphan !== undefined) {
+      this.orphans.delete(ended.transfer);
+      return;
+    }
     for (let i = 0; i < done; i++) {
       this.dram.lease(fetch.slots[i]);
       fetch.kept.push(fetch.slots[i]);
@@ -174,7 +191,11 @@ export class PeerFetches {
     fetch.wanted.length = 0;
     if (missing.length > 0 && ended.cause !== 'timeout') this.retry(fetch, missing);
     else this.answer(fetch);
-    return true;
+  }
+
+  /** The owner may use the slots again. */
+  private isLate(fetch: Fetch): boolean {
+    return this.world.clock.nowNs > fetch.validUntilNs;
   }
 
   /** Fresh slots for what did not arrive, then another source. */
@@ -203,14 +224,18 @@ export class PeerFetches {
     return fetched;
   }
 
-  /** The request was cancelled or came again. A move under way ends by itself. */
+  /** The request was cancelled or came again. A move under way ends by itself: then its lease. */
   drop(request: number): void {
     const fetch = this.fetches.get(request);
     if (fetch === undefined) return;
     this.unkeep(fetch);
-    if (fetch.transfer === 0) this.abandon(fetch, 0, false);
-    this.requestOf.delete(fetch.lease);
     this.fetches.delete(request);
+    if (fetch.transfer !== 0) {
+      this.orphans.set(fetch.transfer, fetch);
+      return;
+    }
+    this.abandon(fetch, 0, false);
+    if (fetch.lease !== 0) this.endLease(fetch);
   }
 
   /** Questions to this store may be lost: ask the next one. */
@@ -218,7 +243,7 @@ export class PeerFetches {
     for (const fetch of [...this.fetches.values()]) {
       const waits = fetch.lease !== 0 && fetch.transfer === 0;
       if (!waits || fetch.sources[fetch.tried - 1] !== node) continue;
-      this.requestOf.delete(fetch.lease);
+      this.endLease(fetch);
       this.askSource(fetch);
     }
   }

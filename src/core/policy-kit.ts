@@ -2,7 +2,7 @@
 export type { Estimator } from './cost.ts';
 export { FrequencyList } from './kit/frequency-list.ts';
 export { FrequencySketch } from './kit/frequency-sketch.ts';
-export { GhostList } from './kit/ghost-list.ts';
+export { GhostLists } from './kit/ghost-lists.ts';
 export { ReuseModel } from './kit/reuse-model.ts';
 export { SlotHeap } from './kit/slot-heap.ts';
 export { SlotLinks, SlotList } from './kit/slot-list.ts';

@@ -74,6 +74,7 @@ export class StoreNode extends Restorable implements Machine {
 
   handle(fact: M.Fact): void {
     this.world.clock.nowNs = fact.atNs;
+    if (fact.atNs >= this.leases.nextExpiryNs) this.leases.expire(fact.atNs);
     this.dispatch(fact, fact.body);
     this.flushDelta();
   }
@@ -104,8 +105,12 @@ export class StoreNode extends Restorable implements Machine {
         return this.onUnreserve(fact.atNs, body);
       case 'park':
         return this.onPark(fact.from, body);
+      case 'pinBlocks':
+        return this.onPin(body);
       case 'slotReleased':
         return this.dram.releaseQuarantine(body.slot);
+      case 'wake':
+        return this.onWake(fact.atNs, body.token);
       case 'peerReset':
         return this.onPeerReset(body.peer);
       default:
@@ -172,12 +177,30 @@ export class StoreNode extends Restorable implements Machine {
       this.world.host.send(waiting.from, { kind: 'acquireWaits', request, attempt });
     }
     memory.wait(waiting);
+    this.wakeAtExpiry(memory);
   }
 
   private serveWaiting(memory: WorkingMemory, nowNs: number): void {
     for (let next = memory.nextServed(); next !== undefined; next = memory.nextServed()) {
       this.serve(memory, next, nowNs);
     }
+    this.wakeAtExpiry(memory);
+  }
+
+  /** Space whose reservation runs out, unclaimed, is for those who wait. */
+  private wakeAtExpiry(memory: WorkingMemory): void {
+    if (memory.wakes || memory.waiting.length === 0) return;
+    const atNs = memory.firstExpiryNs();
+    if (atNs === Number.POSITIVE_INFINITY) return;
+    memory.wakes = true;
+    this.world.host.wakeAt(atNs, memory.instance);
+  }
+
+  private onWake(nowNs: number, instance: number): void {
+    const memory = this.memory(instance);
+    memory.wakes = false;
+    memory.dropExpired(nowNs);
+    this.serveWaiting(memory, nowNs);
   }
 
   private serve(memory: WorkingMemory, waiting: Waiting, nowNs: number): void {
@@ -339,8 +362,7 @@ export class StoreNode extends Restorable implements Machine {
     const { kind, slots } = moving;
     switch (kind) {
       case 'fetch':
-        if (!this.fetches.ended(moving.request, ended)) this.book.settle(slots, ended);
-        return;
+        return this.fetches.ended(moving.request, ended);
       case 'load':
         for (const slot of slots) this.dram.unlease(slot);
         break;
@@ -375,12 +397,18 @@ export class StoreNode extends Restorable implements Machine {
     this.serveWaiting(memory, nowNs);
   }
 
+  private onPin(body: M.PinBlocks): void {
+    for (const block of body.blocks) {
+      const slot = this.dram.findReady(block);
+      if (slot >= 0) this.dram.pin(slot, body.pin);
+    }
+  }
+
   // --- peers and the directory ----------------------------------------------------------------
 
   private onLeaseRequest(fact: M.Fact, body: M.LeaseRequest): void {
     const { world, leases, book } = this;
     const { leaseTtlNs, guardNs } = world.settings;
-    leases.expire(fact.atNs);
     const range = book.range(leases.grant(fact.from, body.lease, body.blocks));
     const expiresNs = fact.atNs + leaseTtlNs + guardNs;
     leases.record(fact.from, body.lease, range.slots, range.generations, expiresNs);

@@ -3,13 +3,30 @@
  * states, leases and pins; its eviction policy owns the order alone.
  */
 import { assert, PolicyError } from './errors.ts';
-import { type EvictionPolicy, REFUSE } from './policy.ts';
+import { type EvictionPolicy, type Pinned, REFUSE } from './policy.ts';
+import { Pin } from './topology.ts';
 
 /** Life of a slot. Evicting is unpublish, drain, free: `leaving` waits for its last reader. */
 export const SlotState = { free: 0, filling: 1, ready: 2, leaving: 3, quarantined: 4 } as const;
 export type SlotState = (typeof SlotState)[keyof typeof SlotState];
 
 const NONE = -1;
+
+/** Slots that may not go, as an eviction policy sees them. */
+class PinnedSlots implements Pinned {
+  count = 0;
+  readonly flags: Uint8Array;
+
+  constructor(capacitySlots: number) {
+    this.flags = new Uint8Array(capacitySlots);
+  }
+
+  set(slot: number, pinned: boolean): void {
+    const flag = pinned ? 1 : 0;
+    this.count += flag - this.flags[slot];
+    this.flags[slot] = flag;
+  }
+}
 
 /** What the pool tells its store: a block stopped being readable. */
 export interface PoolWatcher {
@@ -28,7 +45,10 @@ export class TierPool {
   private readonly states: Uint8Array;
   private readonly blocks: Int32Array;
   private readonly readers: Int32Array;
-  private readonly pinned: { count: number; readonly flags: Uint8Array };
+  private readonly pins: Uint8Array;
+  /** Leased, filling and pinned slots; `firm` without those that are only soft-pinned. */
+  private readonly pinned: PinnedSlots;
+  private readonly firm: PinnedSlots;
   private readonly freeSlots: Int32Array;
   private freeCount: number;
   /** Slot of each block, plus one; 0 when it is not here. Grows with the block ids. */
@@ -42,7 +62,9 @@ export class TierPool {
     this.states = new Uint8Array(capacitySlots);
     this.blocks = new Int32Array(capacitySlots).fill(NONE);
     this.readers = new Int32Array(capacitySlots);
-    this.pinned = { count: 0, flags: new Uint8Array(capacitySlots) };
+    this.pins = new Uint8Array(capacitySlots);
+    this.pinned = new PinnedSlots(capacitySlots);
+    this.firm = new PinnedSlots(capacitySlots);
     this.policy = policy;
     this.freeSlots = new Int32Array(capacitySlots);
     for (let i = 0; i < capacitySlots; i++) this.freeSlots[i] = capacitySlots - 1 - i;
@@ -131,6 +153,12 @@ export class TierPool {
     else this.updatePin(slot);
   }
 
+  /** Holds a readable block in the tier, until it is pinned otherwise or invalidated. */
+  pin(slot: number, pin: Pin): void {
+    this.pins[slot] = pin;
+    this.updatePin(slot);
+  }
+
   /** Take a block out of service; its slot is free when its last reader is done. */
   invalidate(slot: number): void {
     assert(this.states[slot] === SlotState.ready, 'invalidate of a slot that is not ready');
@@ -183,7 +211,10 @@ export class TierPool {
       for (const slot of many) this.evict(slot);
       if (this.freeCount > 0) return true;
     }
-    const slot = this.policy.victim(incoming, this.pinned);
+    let slot = this.policy.victim(incoming, this.pinned);
+    if (slot === REFUSE && this.firm.count < this.pinned.count) {
+      slot = this.policy.victim(incoming, this.firm);
+    }
     if (slot === REFUSE) return false;
     this.evict(slot);
     return true;
@@ -195,7 +226,7 @@ export class TierPool {
       slot >= 0 &&
       slot < this.capacitySlots &&
       this.states[slot] === SlotState.ready &&
-      this.readers[slot] === 0;
+      this.firm.flags[slot] === 0;
     if (!legal) throw new PolicyError(`the eviction policy chose slot ${slot}: pinned or empty`);
     this.evictions++;
     this.policy.onRemove(slot, 'evict');
@@ -212,6 +243,7 @@ export class TierPool {
 
   private forget(slot: number): void {
     this.slotOf[this.blocks[slot]] = 0;
+    this.pins[slot] = Pin.none;
   }
 
   private free(slot: number): void {
@@ -222,11 +254,9 @@ export class TierPool {
   }
 
   private updatePin(slot: number): void {
-    const state = this.states[slot];
-    const pin = state === SlotState.filling || this.readers[slot] > 0 ? 1 : 0;
-    const pinned = this.pinned;
-    pinned.count += pin - pinned.flags[slot];
-    pinned.flags[slot] = pin;
+    const used = this.states[slot] === SlotState.filling || this.readers[slot] > 0;
+    this.firm.set(slot, used || this.pins[slot] === Pin.hard);
+    this.pinned.set(slot, used || this.pins[slot] !== Pin.none);
   }
 
   private growBlocks(block: number): void {

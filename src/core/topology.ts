@@ -4,6 +4,10 @@ export const Tier = { hbm: 0, dram: 1, ssd: 2 } as const;
 export type Tier = (typeof Tier)[keyof typeof Tier];
 export const TIER_NAMES = ['hbm', 'dram', 'ssd'] as const;
 
+/** How firmly a block is held in its tier. Soft pins give way when nothing else can go. */
+export const Pin = { none: 0, soft: 1, hard: 2 } as const;
+export type Pin = (typeof Pin)[keyof typeof Pin];
+
 export type Role = 'prefill' | 'decode';
 
 /** One NIC port. `numa` is the domain that it hangs off; `gpus` are those near it. */

@@ -37,6 +37,8 @@ export class WorkingMemory {
   readonly waiting: Waiting[] = [];
   /** Of the waiting, those that reserve for decode. */
   waitingReserves = 0;
+  /** A wake for the next expiry is on its way. */
+  wakes = false;
   private usedBytes = 0;
   private readonly holdings = new Map<number, Holding>();
 
@@ -50,6 +52,7 @@ export class WorkingMemory {
   }
 
   hold(request: number, attempt: number, hbmBytes: number, expiresNs: number): Holding {
+    assert(this.of(request, attempt) === undefined, 'a request holds working memory twice');
     const holding = { attempt, hbmBytes, parkedBytes: 0, moves: 0, released: false, expiresNs };
     this.usedBytes += hbmBytes;
     this.holdings.set(attemptKey(request, attempt), holding);
@@ -97,6 +100,13 @@ export class WorkingMemory {
     if (at < 0) return;
     this.waiting.splice(at, 1);
     this.waitingReserves--;
+  }
+
+  /** When the next unclaimed reservation runs out; Infinity when none does. */
+  firstExpiryNs(): number {
+    let firstNs = Number.POSITIVE_INFINITY;
+    for (const { expiresNs } of this.holdings.values()) firstNs = Math.min(firstNs, expiresNs);
+    return firstNs;
   }
 
   /** Drops reservations whose ttl ran out. */

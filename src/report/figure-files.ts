@@ -28,7 +28,7 @@ export async function svgFigures(page: PageData, theme: Theme = 'light') {
 }
 
 async function svgFigure(shown: Shown, page: PageData, theme: Theme): Promise<string> {
-  const spec = vegaSpec(shown, page, { font: FONT, titled: true, width: WIDTH });
+  const spec = vegaSpec(shown, page, { font: FONT, width: WIDTH, interactive: false });
   const background = PALETTE.card[THEMES.indexOf(theme)];
   const view = new vega.View(vega.parse({ ...spec, background }), { renderer: 'none' });
   view.data(

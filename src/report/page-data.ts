@@ -4,6 +4,7 @@ import type { Result } from '../metrics/result.ts';
 import type { Series, TimeSeries } from '../metrics/series.ts';
 import { numbers, type Table, texts } from '../metrics/table.ts';
 import type { Heat, Numbers, PageData, PageRun, RequestSample } from './page/data.ts';
+import { shownSeries } from './page/figures.ts';
 
 /** A run as its folder holds it. */
 export interface Run {
@@ -25,6 +26,10 @@ const DIGITS = 4;
 const AGGREGATES = {
   queued_requests: ['mean', 'max'],
   decoding_requests: ['mean', 'max'],
+  prefill_busy_ratio: ['mean'],
+  decode_busy_ratio: ['mean'],
+  rails_out_ratio: ['mean'],
+  rails_in_ratio: ['mean'],
   dram_used_ratio: ['mean', 'max'],
   dram_evicted_blocks: ['sum'],
   dram_stored_blocks: ['sum'],
@@ -32,6 +37,7 @@ const AGGREGATES = {
 
 const HEATS = [
   'queued_requests',
+  'decoding_requests',
   'busy_ratio',
   'rails_out_ratio',
   'rails_in_ratio',
@@ -57,9 +63,14 @@ function pageRun(run: Run, grid: Grid): PageRun {
   const ofRequests = requestSeries(run.requests, grid.binNs, grid.bins);
   const sampled = onGrid(run.series, grid);
   const lines: Record<string, Numbers> = {};
-  for (const { metric, values } of ofRequests) lines[metric] = rounded(values);
+  const shown = shownSeries();
+  for (const { metric, values } of ofRequests) {
+    if (shown.has(metric)) lines[metric] = rounded(values);
+  }
   for (const [metric, kinds] of Object.entries(AGGREGATES)) {
-    const of = sampled.filter((series) => series.metric === metric);
+    const of = sampled.filter(
+      (one) => one.metric === metric && (one.scope !== 'node' || used(one)),
+    );
     for (const kind of kinds) lines[`${metric}.${kind}`] = rounded(aggregate(of, kind, grid.bins));
   }
   const heats = Object.fromEntries(HEATS.map((key) => [key, heat(heatSeries(sampled, key))]));
@@ -100,6 +111,10 @@ function aggregate(series: readonly Series[], kind: 'mean' | 'max' | 'sum', bins
   return kind === 'mean' ? out.map((sum) => sum / Math.max(1, series.length)) : out;
 }
 
+function used({ values }: Series): boolean {
+  return values.some((value) => value > 0);
+}
+
 /** An instance is busy with prefill or with decode. */
 function heatSeries(series: readonly Series[], key: string): Series[] {
   if (key !== 'busy_ratio') return series.filter(({ metric }) => metric === key);
@@ -116,13 +131,13 @@ function heatSeries(series: readonly Series[], key: string): Series[] {
 /** Rows with anything in them, at most HEAT_ROWS, in the cluster's order. */
 function heat(series: readonly Series[]): Heat {
   const total = new Map(series.map((one) => [one, one.values.reduce((sum, v) => sum + v, 0)]));
-  const used = series.filter((one) => total.get(one)! > 0);
-  const busiest = used.toSorted((a, b) => total.get(b)! - total.get(a)!).slice(0, HEAT_ROWS);
-  const shown = used.filter((one) => busiest.includes(one));
+  const any = series.filter(used);
+  const busiest = any.toSorted((a, b) => total.get(b)! - total.get(a)!).slice(0, HEAT_ROWS);
+  const shown = any.filter((one) => busiest.includes(one));
   return {
     rows: shown.map(({ entity }) => entity),
     values: shown.map(({ values }) => rounded(values)),
-    hidden: used.length - shown.length,
+    hidden: any.length - shown.length,
   };
 }
 
@@ -143,7 +158,8 @@ function sample(table: Table, { binNs }: Grid): RequestSample {
   );
   const outcomes = index(outcome);
   const instances = index([...prefill, ...decode]);
-  const when = (i: number) => [first[i], finished[i], arrived[i]].find((ns) => !Number.isNaN(ns))!;
+  const binOf = (at: Float64Array) =>
+    rows.map((i) => (Number.isNaN(at[i]) ? null : Math.floor(at[i] / binNs)));
   const hits = ['hbm_tokens', 'dram_tokens', 'ssd_tokens', 'peer_tokens'].map((name) =>
     numbers(table, name),
   );
@@ -151,7 +167,8 @@ function sample(table: Table, { binNs }: Grid): RequestSample {
     step,
     sampled,
     id: Array.from(rows),
-    bin: Array.from(rows, (i) => Math.floor(when(i) / binNs)),
+    first: binOf(first),
+    end: binOf(finished),
     outcome: outcomes.of(outcome),
     good: column('within_slo'),
     arrived: column('arrived_ns'),

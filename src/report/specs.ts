@@ -1,13 +1,9 @@
 /** One Vega-Lite specification per kind of figure, compiled to Vega. The rows come later. */
 import type { Spec as VegaSpec } from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
-import { duration } from '../metrics/format.ts';
 import type { PageData } from './page/data.ts';
 import {
-  type CdfFigure,
   type HeatFigure,
-  type Line,
-  linesOf,
   MEASURES,
   type MeasureName,
   type PartsFigure,
@@ -15,8 +11,9 @@ import {
   type Shown,
   type TimeFigure,
 } from './page/figures.ts';
-import { timeUnit } from './page/rows.ts';
-import { figureConfig, variable } from './theme.ts';
+import { type LegendEntry, linesFor, usedLines } from './page/lines.ts';
+import { rowsOf, timeUnit } from './page/rows.ts';
+import { FONT_SIZE, figureConfig, variable } from './theme.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -28,34 +25,40 @@ const BAR_ROW = 26;
 
 export interface SpecOptions {
   readonly font: string;
-  /** Static figures carry their title. */
-  readonly titled: boolean;
   readonly width: number;
+  /** Figures of a page are hovered and brushed; those of files carry their title. */
+  readonly interactive: boolean;
 }
 
 export function vegaSpec(shown: Shown, page: PageData, options: SpecOptions): VegaSpec {
-  const { font, titled, width } = options;
+  const { font, width, interactive } = options;
   const spec = {
     data: { name: 'rows', values: [] },
-    ...(titled ? { title: shown.title } : {}),
+    ...(interactive ? {} : { title: shown.title }),
     width,
     autosize: { type: 'fit-x', contains: 'padding' },
     config: figureConfig(font),
-    ...viewOf(shown, page),
+    ...viewOf(shown, page, interactive),
   };
   return compile(spec as unknown as TopLevelSpec).spec;
 }
 
-function viewOf({ figure, run }: Shown, page: PageData): Json {
+function viewOf(shown: Shown, page: PageData, interactive: boolean): Json {
+  const { figure, run } = shown;
   switch (figure.kind) {
     case 'time':
-      return timeView(figure, page);
+      return timeView(figure, page, interactive);
     case 'heat':
-      return heatView(figure, page, page.runs[run].heats[figure.key].rows);
+      return heatView(figure, page, page.runs[run].heats[figure.key].rows, interactive);
     case 'cdf':
-      return cdfView(figure, page);
+      return cdfView(page, interactive);
     case 'parts':
-      return partsView(figure);
+      return partsView(
+        figure,
+        page,
+        new Set(rowsOf(shown, page, null).map(({ row }) => row)).size,
+        interactive,
+      );
   }
 }
 
@@ -67,59 +70,64 @@ function timeParams(page: PageData): Json {
   return { name: 'shownTime', value: [0, to] };
 }
 
-function timeAxis(page: PageData): Json {
+function timeAxis(page: PageData, bare = false): Json {
   return {
     type: 'quantitative',
     scale: { domain: { expr: 'shownTime' }, nice: false, zero: false },
     axis: {
-      title: `${timeUnit(page).name} since the start`,
+      title: bare ? null : `${timeUnit(page).name} since the start`,
       grid: false,
-      format: '~g',
+      format: '~r',
       tickCount: { expr: 'max(2, floor(width / 80))' },
       labelFlush: false,
     },
   };
 }
 
-function quantity(name: MeasureName, page: PageData): Json {
+function quantity(name: MeasureName): Json {
   const { axis, format } = MEASURES[name];
-  const title = axis.replace('BIN', duration(page.binNs));
   return {
     type: 'quantitative',
-    axis: { title: title === '' ? null : title, format, tickCount: 4 },
+    axis: { title: axis === '' ? null : axis, format, tickCount: 4 },
     ...(name === 'share' ? { scale: { domain: [0, 1] } } : {}),
   };
 }
 
 /** Colours by s0, s1, …, with a legend of the lines' labels where there are several. */
-function colours(lines: readonly Line[]): Json {
+function colours(lines: readonly LegendEntry[], legend: Json | null): Json {
   const keys = lines.map((_, i) => `s${i}`);
-  const labels = Object.fromEntries(lines.map(({ label }, i) => [`s${i}`, label]));
   return {
     field: 's',
     type: 'nominal',
     sort: keys,
     scale: { domain: keys, range: lines.map(({ colour }) => variable(colour)) },
-    legend:
-      lines.length === 1
-        ? null
-        : { labelExpr: `${JSON.stringify(labels)}[datum.value]`, columns: { expr: legendColumns } },
+    legend,
   };
 }
 
-const legendColumns = 'max(1, floor(width / 140))';
+/** The legend of a figure in a file; pages have their own. */
+function fileLegend(lines: readonly LegendEntry[], interactive: boolean): Json | null {
+  if (interactive || lines.length < 2) return null;
+  const labels = Object.fromEntries(lines.map(({ label }, i) => [`s${i}`, label]));
+  return { labelExpr: `${JSON.stringify(labels)}[datum.value]`, columns: { expr: LEGEND_COLUMNS } };
+}
+
+const LEGEND_COLUMNS = 'max(1, floor(width / 160))';
 
 // --- kinds --------------------------------------------------------------------------------------
 
 /** Marks, and a strip per bin over them that is hovered and brushed. */
-function timeView(figure: TimeFigure, page: PageData): Json {
-  const lines = linesOf(
-    figure,
-    page.runs.map(({ name }) => name),
-  );
-  const x = timeAxis(page);
+function timeView(figure: TimeFigure, page: PageData, interactive: boolean): Json {
+  const lines = linesFor(figure, page);
+  const x = timeAxis(page, figure.overview);
   const fold = { fold: lines.map((_, i) => `s${i}`), as: ['s', 'v'] };
-  const y = { field: 'v', ...quantity(figure.measure, page) };
+  const y = {
+    field: 'v',
+    ...quantity(figure.measure),
+    ...(figure.overview ? { axis: null } : {}),
+  };
+  const legend = fileLegend(lines, interactive);
+  const color = colours(lines, legend);
   const dashes = lines.map(({ dashed }) => (dashed ? [5, 3] : [1, 0]));
   const mid = { x: { field: 'm', ...x } };
   const marks = {
@@ -128,11 +136,12 @@ function timeView(figure: TimeFigure, page: PageData): Json {
       encoding: {
         ...mid,
         y,
-        color: colours(lines),
+        color,
         strokeDash: {
           field: 's',
+          type: 'nominal',
           scale: { domain: lines.map((_, i) => `s${i}`), range: dashes },
-          legend: null,
+          legend,
         },
       },
     },
@@ -141,8 +150,8 @@ function timeView(figure: TimeFigure, page: PageData): Json {
       encoding: {
         ...mid,
         y: { ...y, stack: 'zero' },
-        color: colours(lines),
-        order: { field: 's', type: 'nominal' },
+        color,
+        order: { field: 's', type: 'ordinal' },
       },
     },
     bars: {
@@ -151,15 +160,16 @@ function timeView(figure: TimeFigure, page: PageData): Json {
         x: { field: 't', ...x, bin: 'binned' },
         x2: { field: 't2' },
         y: { ...y, stack: 'zero' },
-        color: colours(lines),
-        order: { field: 's', type: 'nominal' },
+        color,
+        order: { field: 's', type: 'ordinal' },
       },
     },
   };
+  const drawn = { transform: [fold, { filter: 'isValid(datum.v)' }], ...marks[figure.mark] };
   return {
-    height: figure.overview ? OVERVIEW_HEIGHT : TIME_HEIGHT,
+    ...(figure.overview ? { height: OVERVIEW_HEIGHT, padding: 0 } : { height: TIME_HEIGHT }),
     params: [timeParams(page)],
-    layer: [{ transform: [fold, { filter: 'isValid(datum.v)' }], ...marks[figure.mark] }, strip(x)],
+    layer: [drawn, ...(interactive ? [strip(x)] : [])],
   };
 }
 
@@ -185,60 +195,57 @@ function brush(): Json {
   };
 }
 
-function heatView(figure: HeatFigure, page: PageData, rows: readonly string[]): Json {
-  const { axis } = MEASURES[figure.measure];
-  const share = figure.measure === 'share';
-  const x = timeAxis(page);
+function heatView(
+  figure: HeatFigure,
+  page: PageData,
+  rows: readonly string[],
+  interactive: boolean,
+): Json {
+  const { format } = MEASURES[figure.measure];
   return {
     height: HEAT_ROW * Math.max(1, rows.length),
-    params: [timeParams(page)],
+    params: [timeParams(page), ...(interactive ? [brush()] : [])],
     view: { fill: variable('cell') },
-    layer: [
-      {
-        name: 'cells',
-        params: [brush()],
-        mark: { type: 'rect', fill: variable('blue'), tooltip: { content: 'data' } },
-        encoding: {
-          x: { field: 't', ...x },
-          x2: { field: 't2' },
-          y: {
-            field: 'row',
-            type: 'nominal',
-            scale: { domain: rows, padding: 0.12 },
-            axis: { title: null, labelLimit: 110, labelOverlap: true },
-          },
-          fillOpacity: {
-            field: 'v',
-            type: 'quantitative',
-            scale: { range: [0, 1], clamp: true, zero: true, ...(share ? { domain: [0, 1] } : {}) },
-            legend: {
-              symbolType: 'square',
-              symbolFillColor: variable('blue'),
-              symbolStrokeColor: 'transparent',
-              ...(share ? { values: [0.25, 0.5, 0.75, 1], format: '.0%' } : { tickCount: 4 }),
-              title: share ? null : axis,
-            },
-          },
+    mark: { type: 'rect', fill: variable('blue'), tooltip: { content: 'data' } },
+    encoding: {
+      x: { field: 't', ...timeAxis(page) },
+      x2: { field: 't2' },
+      y: {
+        field: 'row',
+        type: 'nominal',
+        scale: { domain: rows, padding: 0.12 },
+        axis: { title: null, labelLimit: 110, labelOverlap: true },
+      },
+      opacity: {
+        field: 'v',
+        type: 'quantitative',
+        scale: { range: [0, 1], zero: true, nice: true },
+        legend: {
+          symbolType: 'square',
+          symbolFillColor: variable('blue'),
+          symbolStrokeColor: 'transparent',
+          format,
+          tickCount: 4,
         },
       },
-    ],
+    },
   };
 }
 
-function cdfView(_figure: CdfFigure, page: PageData): Json {
+function cdfView(page: PageData, interactive: boolean): Json {
   const names = page.runs.map(({ name }) => name);
   const x = {
     field: 'x',
     type: 'quantitative',
-    scale: { type: 'log' },
-    axis: { title: 'seconds', grid: true, format: '~g', tickCount: { expr: 'width / 70' } },
+    scale: { type: 'log', nice: false },
+    axis: { title: 'seconds', grid: true, format: '~r', tickCount: { expr: 'width / 70' } },
   };
-  const y = { field: 'p', ...quantity('share', page) };
+  const y = { field: 'p', ...quantity('share') };
   const color = {
     field: 's',
     type: 'nominal',
     scale: { domain: names, range: names.map((_, i) => variable(RUN_COLOURS[i])) },
-    legend: names.length === 1 ? null : { columns: { expr: legendColumns } },
+    legend: interactive || names.length === 1 ? null : { columns: { expr: LEGEND_COLUMNS } },
   };
   const { ttftNs } = page.runs[0].result.slo;
   const slo = ttftNs * MEASURES.seconds.factor;
@@ -247,8 +254,22 @@ function cdfView(_figure: CdfFigure, page: PageData): Json {
     layer: [
       {
         data: { values: [{ slo }] },
-        mark: { type: 'rule', color: variable('bad'), strokeDash: [4, 3] },
         encoding: { x: { ...x, field: 'slo' } },
+        layer: [
+          { mark: { type: 'rule', color: variable('bad'), strokeDash: [4, 3] } },
+          {
+            mark: {
+              type: 'text',
+              text: 'SLO',
+              color: variable('bad'),
+              fontSize: FONT_SIZE,
+              align: 'right',
+              baseline: 'bottom',
+              dx: -5,
+              y: { expr: 'height - 4' },
+            },
+          },
+        ],
       },
       { mark: { type: 'line', interpolate: 'step-after' }, encoding: { x, y, color } },
       {
@@ -260,10 +281,16 @@ function cdfView(_figure: CdfFigure, page: PageData): Json {
   };
 }
 
-function partsView({ measure, lines }: PartsFigure): Json {
+function partsView(
+  { measure, lines }: PartsFigure,
+  page: PageData,
+  bars: number,
+  interactive: boolean,
+): Json {
   const { axis, format } = MEASURES[measure];
+  const used = usedLines(lines, page);
   return {
-    height: { step: BAR_ROW },
+    height: BAR_ROW * bars,
     mark: { type: 'bar', tooltip: { content: 'data' } },
     encoding: {
       y: {
@@ -280,8 +307,8 @@ function partsView({ measure, lines }: PartsFigure): Json {
         axis: { title: axis === '' ? null : axis, format, tickCount: { expr: 'width / 80' } },
         ...(measure === 'share' ? { scale: { domain: [0, 1] } } : {}),
       },
-      color: colours(lines),
-      order: { field: 's', type: 'nominal' },
+      color: colours(used, fileLegend(used, interactive)),
+      order: { field: 's', type: 'ordinal' },
     },
   };
 }

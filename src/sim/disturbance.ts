@@ -10,8 +10,9 @@ export interface DisturbanceRates {
   readonly jitterNs: number;
   /** Chance that a message comes twice. */
   readonly duplicate: number;
-  /** Chance that sending a message breaks its channel. */
+  /** Chance that sending a message breaks its channel, and how long that then holds at least. */
   readonly reset: number;
+  readonly resetPauseNs: number;
   /** Chance that a transfer between nodes breaks off, and within which time of its start. */
   readonly transferFailure: number;
   readonly transferFailureNs: number;
@@ -32,21 +33,26 @@ export class Disturbance {
   /** Resets of each pair so far. */
   private readonly epochs = new Map<string, number>();
 
+  /** Of each pair that broke: it breaks again after this time. */
+  private readonly wholeUntilNs = new Map<string, number>();
+
   constructor(rates: DisturbanceRates, random: () => number) {
     this.rates = rates;
     this.random = random;
   }
 
   onSend(from: Address, to: Address, nowNs: number, delayNs: number): MessageFate {
-    const { jitterNs, duplicate, reset } = this.rates;
+    const { jitterNs, duplicate, reset, resetPauseNs } = this.rates;
     const key = `${from}>${to}`;
     const earliestNs = nowNs + delayNs + Math.floor(this.random() * jitterNs);
     const firstNs = Math.max(earliestNs, this.lastNs.get(key) ?? 0);
     const deliverNs = [firstNs];
     if (this.random() < duplicate) deliverNs.push(firstNs + Math.floor(this.random() * jitterNs));
     this.lastNs.set(key, deliverNs[deliverNs.length - 1]);
-    const breaks = this.random() < reset;
-    const resetNs = breaks ? nowNs + Math.floor(this.random() * 2 * delayNs) : -1;
+    const breaks = this.random() < reset && nowNs >= (this.wholeUntilNs.get(pair(from, to)) ?? 0);
+    if (!breaks) return { deliverNs, resetNs: -1 };
+    const resetNs = nowNs + Math.floor(this.random() * 2 * delayNs);
+    this.wholeUntilNs.set(pair(from, to), resetNs + resetPauseNs);
     return { deliverNs, resetNs };
   }
 

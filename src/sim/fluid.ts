@@ -148,11 +148,11 @@ export class FluidNetwork {
   /**
    * Takes out a flow that has ended by now, -1 when there is none. Equal ends leave in the order of
    * their starts. The id may be given again by the next `start`.
+   *
+   * Solves nothing, so that all ends of an instant cost one solution: none of them can undo another.
    */
   popEnded(nowNs: number): number {
     this.advance(nowNs);
-    // No change of this instant undoes an end of this instant: solve after the ends known so far.
-    if (this.firstEndNs() > nowNs) this.solve();
     if (this.firstEndNs() > nowNs) return NIL;
     const flow = this.ends.top();
     this.leave(flow, this.bytes[flow]);

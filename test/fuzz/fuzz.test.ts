@@ -1,6 +1,6 @@
 /**
  * Random clusters under random workloads, disturbed and not: every law at every fact. A failure
- * prints its seed; MOONTIDE_FUZZ_SEED=n runs that one alone.
+ * prints its seed; MOONTIDE_FUZZ_SEED=n runs that one alone, MOONTIDE_FUZZ_SCENARIOS=n the first n.
  */
 import { describe, expect, it } from 'vitest';
 import { Mark } from '../../src/core/host.ts';
@@ -17,7 +17,8 @@ const SCENARIOS = 200;
 const FACTS_MAX = 30_000;
 
 const only = process.env.MOONTIDE_FUZZ_SEED;
-const seeds = only === undefined ? Array.from({ length: SCENARIOS }, (_, i) => i + 1) : [+only];
+const scenarios = Number(process.env.MOONTIDE_FUZZ_SCENARIOS ?? SCENARIOS);
+const seeds = only === undefined ? Array.from({ length: scenarios }, (_, i) => i + 1) : [+only];
 
 async function run(seed: number): Promise<void> {
   const scenario = await scenarioOf(seed);
@@ -47,6 +48,7 @@ async function run(seed: number): Promise<void> {
   causality.checkEnd();
   checkRequests(run, scenario);
   checkNothingHeld(run, scenario);
+  checkDirectory(run, scenario);
   if (!disturbed) checkBytes(run);
 }
 
@@ -63,12 +65,25 @@ function checkRequests({ cluster, recorder }: Simulated, { trace, cancels }: Sce
   }
 }
 
-/** Leases, working memory and parking space came back. */
-function checkNothingHeld({ cluster, simulation }: Simulated, { plan }: Scenario): void {
+/** Leases, working memory and parking space came back; where messages were lost, after their ttl. */
+function checkNothingHeld({ cluster, simulation }: Simulated, { plan, rates }: Scenario): void {
   const { leaseTtlNs, guardNs } = plan.settings.store;
   const { reserveTtlNs } = plan.settings.instance;
-  const atNs = simulation.nowNs + leaseTtlNs + guardNs + reserveTtlNs;
-  for (const store of cluster.stores) store.checkIdle(atNs);
+  const ttlNs = rates === null ? 0 : leaseTtlNs + guardNs + reserveTtlNs;
+  for (const store of cluster.stores) store.checkIdle(simulation.nowNs + ttlNs);
+  for (const instance of cluster.instances) instance.checkIdle();
+  cluster.conductor.checkIdle();
+}
+
+/** At rest the hint is the truth. */
+function checkDirectory({ cluster }: Simulated, { trace }: Scenario): void {
+  const { directory } = cluster.conductor;
+  for (const [node, { dram }] of cluster.stores.entries()) {
+    for (let block = 0; block < trace.distinctBlocks; block++) {
+      const message = `node ${node} holds block ${block}`;
+      expect(directory.has(node, block), message).toBe(dram.findReady(block) >= 0);
+    }
+  }
 }
 
 /** What the network moved is what the metrics account. */

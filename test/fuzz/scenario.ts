@@ -38,12 +38,12 @@ const LEFT_OUT = ['belady', 'lhd'];
 export async function scenarioOf(seed: number): Promise<Scenario> {
   const dice = new Dice(seed);
   const topology = tinyTopology({
-    prefill: dice.pick(1, 1, 2, 3),
+    prefill: dice.pick(1, 2, 3, 4),
     decode: dice.pick(1, 1, 2),
     coupled: dice.pick(0, 0, 1, 2),
     mixed: dice.pick(0, 0, 1, 2),
-    dramBlocks: dice.pick(1, 2, 5, 12, 30, 200),
-    hbmTokens: dice.pick(180, 220, 300, 600, 4096),
+    dramBlocks: dice.pick(1, 2, 5, 12, 30, 200, 200),
+    hbmTokens: [1, 2, 3].map(() => dice.pick(100, 180, 220, 300, 600, 4096)),
     controlDelayNs: dice.pick(0, 1_000, 5_000, 5_000, 50_000),
   });
   const plan = await tinyPlan({
@@ -67,7 +67,7 @@ export async function scenarioOf(seed: number): Promise<Scenario> {
     plan,
     trace,
     cancels: cancelsOf(dice, trace),
-    rates: dice.pick(true, false) ? ratesOf(dice) : null,
+    rates: dice.pick(true, true, false) ? ratesOf(dice) : null,
     random: () => dice.next(),
   };
 }
@@ -76,9 +76,9 @@ function policiesOf(dice: Dice): TinyPlan['policies'] & object {
   const eviction = policyNames('eviction').filter((name) => !LEFT_OUT.includes(name));
   return {
     eviction: dice.pick(...eviction),
-    prefill: dice.pick('kvcache-centric', ...policyNames('prefill')),
+    prefill: dice.pick('kvcache-centric', dice.pick(...policyNames('prefill'))),
     decode: dice.pick(...policyNames('decode')),
-    admission: dice.pick('none', 'none', ...policyNames('admission')),
+    admission: dice.pick('none', 'none', 'none', ...policyNames('admission')),
   };
 }
 
@@ -117,8 +117,9 @@ function ratesOf(dice: Dice): DisturbanceRates {
   return {
     jitterNs: dice.pick(0, 1_000, 30_000),
     duplicate: dice.pick(0, 0.05, 0.3),
-    reset: dice.pick(0, 0.002, 0.02),
-    transferFailure: dice.pick(0, 0.05, 0.5),
+    reset: dice.pick(0, 0.01, 0.05, 0.2),
+    resetPauseNs: dice.pick(10_000, 200_000),
+    transferFailure: dice.pick(0, 0.2, 0.5, 0.9),
     transferFailureNs: dice.pick(100, 2_000, 10_000),
   };
 }

@@ -68,15 +68,19 @@ class Play {
   onSetCap(_flow: Live): void {}
   onSetCapacity(_resource: number): void {}
   onNextEnd(_endNs: number): void {}
-  /** Called after every command. */
+  /** Called after the last change of an instant. */
   check(): void {}
 
+  /** Asks nothing between changes of one instant, so that many are solved at once. */
   run(list: readonly Command[]): this {
     for (const one of list) {
-      this.runUntil(this.nowNs + one.afterNs);
+      if (one.afterNs > 0) {
+        this.check();
+        this.runUntil(this.nowNs + one.afterNs);
+      }
       this.apply(one);
-      this.check();
     }
+    this.check();
     return this;
   }
 

@@ -165,6 +165,16 @@ describe('ends', () => {
     expect(net.bytesMoved(0, 118)).toBe(1180);
   });
 
+  test('changes count from their own time, asked or not', () => {
+    const net = network(10);
+    const a = net.start(0, [0], 1000, Infinity, 1);
+    const b = net.start(20, [0], 1000, Infinity, 1);
+    net.setCap(40, b, 1);
+    // a: 1000 - 20 * 10 - 20 * 5 - 10 * 9 = 610, b: 1000 - 20 * 5 - 10 * 1 = 890.
+    expect([net.remainingBytes(50, a), net.remainingBytes(50, b)]).toEqual([610, 890]);
+    expect(net.bytesMoved(0, 50)).toBe(500);
+  });
+
   test('an end is the next whole ns', () => {
     const net = network(3);
     // 10 / 3 = 3.33 -> 4.
@@ -241,14 +251,16 @@ describe('capacity', () => {
     expect(rates(net, flows)).toEqual([10, 20, 30]);
   });
 
-  test('a stall at the end of a flow does not hold it', () => {
-    const net = network(3);
-    const flow = net.start(0, [0], 10, Infinity, 1);
-    net.setCapacity(4, 0, 0);
-    expect(net.nextEndNs()).toBe(4);
-    expect(net.remainingBytes(4, flow)).toBe(0);
-    expect(net.popEnded(4)).toBe(flow);
-    expect(net.bytesMoved(0, 4)).toBe(10);
+  test('a rounding rest at the end of a flow is no reason to stall', () => {
+    const net = network(0.7);
+    const flow = net.start(0, [0], 63, Infinity, 1);
+    // 63 / 0.7 = 90, but in doubles 63 - 0.7 * 90 = 7e-15 > 0.
+    expect(net.nextEndNs()).toBe(90);
+    net.setCapacity(90, 0, 0);
+    expect(net.nextEndNs()).toBe(90);
+    expect(net.remainingBytes(90, flow)).toBe(0);
+    expect(net.popEnded(90)).toBe(flow);
+    expect(net.bytesMoved(0, 90)).toBe(63);
   });
 
   test('a stalled flow can be stopped', () => {

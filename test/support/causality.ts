@@ -4,7 +4,7 @@
  * end once and not before their step, KV streams only into space that was granted.
  */
 import type { Count, Mark, Run, Step, Transfer } from '../../src/core/host.ts';
-import type { Body, Fact, Message } from '../../src/core/messages.ts';
+import type { Body, Fact, Message, Release, Unreserve } from '../../src/core/messages.ts';
 import type { Observer } from '../../src/core/observer.ts';
 import { attemptKey } from '../../src/core/request.ts';
 import { type Address, AddressBook, type Topology } from '../../src/core/topology.ts';
@@ -106,10 +106,22 @@ export class Causality implements Observer {
     const delayNs = near ? 0 : this.topology.controlDelayNs;
     this.must(tookNs >= delayNs, `${body.kind} on ${key} took ${tookNs} ns`);
     if (near && this.options.exact) this.must(tookNs === 0, `${body.kind} took time in its node`);
+    if (body.kind === 'release' || body.kind === 'unreserve') this.onFreed(body);
     if (body.kind === 'reserved' && body.status === 'granted') {
       this.granted.add(`${to}/${attemptKey(body.request, body.attempt)}`);
     } else if (body.kind === 'terminal') {
       this.terminals.set(body.request, (this.terminals.get(body.request) ?? 0) + 1);
+    }
+  }
+
+  /** What is freed is not read or written any more. */
+  private onFreed({ kind, request, instance }: Release | Unreserve): void {
+    for (const { transfer } of this.moving.values()) {
+      if (transfer.kind !== 'stream' || transfer.request !== request) continue;
+      const end = kind === 'release' ? transfer.source : transfer.target;
+      const parked = kind === 'release' && end.instance < 0;
+      const streams = parked || end.instance === instance;
+      this.must(!streams, `KV of request ${request} is freed while it streams`);
     }
   }
 

@@ -30,8 +30,8 @@ export interface TinyShape {
   readonly mixed: number;
   /** Blocks of DRAM on every node. */
   readonly dramBlocks: number;
-  /** Tokens of working memory in every instance. */
-  readonly hbmTokens: number;
+  /** Tokens of working memory in every instance, or in each in turn. */
+  readonly hbmTokens: number | readonly number[];
   readonly controlDelayNs: number;
 }
 
@@ -56,6 +56,7 @@ export function tinyTopology(shape: Partial<TinyShape> = {}): Topology {
     ...Array.from({ length: coupled }, (): Role[][] => [['prefill', 'decode']]),
     ...Array.from({ length: mixed }, (): Role[][] => [['prefill'], ['decode']]),
   ];
+  const hbm = typeof hbmTokens === 'number' ? [hbmTokens] : hbmTokens;
   const nodes = roles.map((_, id) => tinyNode(id, dramBlocks));
   const instances: InstanceSpec[] = [];
   for (const [node, ofNode] of roles.entries()) {
@@ -68,7 +69,7 @@ export function tinyTopology(shape: Partial<TinyShape> = {}): Topology {
         gpus: [0],
         pipelineNodes: [],
         roles: own,
-        kvCapacityBytes: hbmTokens * TOKEN_BYTES,
+        kvCapacityBytes: hbm[id % hbm.length] * TOKEN_BYTES,
         gpuShare: 1,
       });
     }

@@ -1,6 +1,8 @@
 /** A set of slots that can be drawn from at random. It keeps its own generator: a draw is cheap. */
 
 const NIL = -1;
+/** Maps 32 bits to [0, 1). */
+const UNIT = 2 ** -32;
 
 export class SlotSampler {
   size = 0;
@@ -57,7 +59,7 @@ export class SlotSampler {
     x ^= x >>> 17;
     x ^= x << 5;
     this.state = x;
-    return (x >>> 0) * 2 ** -32;
+    return (x >>> 0) * UNIT;
   }
 
   /** The bias is below size / 2^32. */

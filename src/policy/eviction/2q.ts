@@ -8,7 +8,7 @@ import {
   defineEviction,
   type EvictionContext,
   type EvictionPolicy,
-  GhostList,
+  GhostLists,
   type Pinned,
   REFUSE,
   type RemovalCause,
@@ -16,14 +16,16 @@ import {
   SlotList,
 } from '../../core/policy-kit.ts';
 
+const NONE = -1;
+
 class TwoQ implements EvictionPolicy {
   private readonly fresh: SlotList;
   private readonly often: SlotList;
-  private readonly ghosts: GhostList;
+  private readonly ghosts: GhostLists;
   private readonly freshSlots: number;
   private readonly isOften: Uint8Array;
   private readonly blockOf: Int32Array;
-  private missing = -1;
+  private missing = NONE;
   private wasGhost = false;
 
   constructor(context: EvictionContext, params: { readonly in: number; readonly out: number }) {
@@ -31,7 +33,7 @@ class TwoQ implements EvictionPolicy {
     const links = new SlotLinks(slots);
     this.fresh = new SlotList(links);
     this.often = new SlotList(links);
-    this.ghosts = new GhostList(Math.floor(slots * params.out));
+    this.ghosts = new GhostLists(Math.floor(slots * params.out));
     this.freshSlots = Math.floor(slots * params.in);
     this.isOften = new Uint8Array(slots);
     this.blockOf = new Int32Array(slots);
@@ -39,12 +41,12 @@ class TwoQ implements EvictionPolicy {
 
   onMiss(block: number): void {
     this.missing = block;
-    this.wasGhost = this.ghosts.delete(block);
+    this.wasGhost = this.ghosts.delete(block) !== NONE;
   }
 
   onInsert(slot: number, block: number): void {
     if (block !== this.missing) this.onMiss(block);
-    this.missing = -1;
+    this.missing = NONE;
     this.blockOf[slot] = block;
     this.isOften[slot] = this.wasGhost ? 1 : 0;
     if (this.wasGhost) this.often.pushHead(slot);

@@ -8,7 +8,7 @@ import {
   defineEviction,
   type EvictionContext,
   type EvictionPolicy,
-  GhostList,
+  GhostLists,
   type Pinned,
   REFUSE,
   type RemovalCause,
@@ -16,22 +16,23 @@ import {
   SlotList,
 } from '../../core/policy-kit.ts';
 
-const ONCE = 1;
-const AGAIN = 2;
+const NONE = -1;
+/** T1 and T2, and as ghosts B1 and B2. */
+const ONCE = 0;
+const AGAIN = 1;
 
 class Arc implements EvictionPolicy {
   private readonly capacity: number;
   private readonly once: SlotList;
   private readonly again: SlotList;
-  private readonly onceGhosts: GhostList;
-  private readonly againGhosts: GhostList;
+  private readonly ghosts: GhostLists;
   private readonly listOf: Uint8Array;
   private readonly blockOf: Int32Array;
   /** p: slots that T1 should have. */
   private target = 0;
-  /** The block that is missing now, and whose ghost it was: 0, ONCE or AGAIN. */
-  private missing = -1;
-  private ghostOf = 0;
+  /** The block that is missing now, and whose ghost it was: ONCE, AGAIN or NONE. */
+  private missing = NONE;
+  private ghostOf = NONE;
   /** The next eviction leaves no ghost. */
   private forgets = false;
 
@@ -41,41 +42,34 @@ class Arc implements EvictionPolicy {
     this.capacity = slots;
     this.once = new SlotList(links);
     this.again = new SlotList(links);
-    this.onceGhosts = new GhostList(slots);
-    this.againGhosts = new GhostList(2 * slots);
+    this.ghosts = new GhostLists(2 * slots, 2);
     this.listOf = new Uint8Array(slots);
     this.blockOf = new Int32Array(slots);
   }
 
   onMiss(block: number): void {
-    const onceGhosts = this.onceGhosts;
-    const againGhosts = this.againGhosts;
+    const ghosts = this.ghosts;
     this.missing = block;
-    this.ghostOf = 0;
-    if (onceGhosts.has(block)) {
-      const step = Math.max(againGhosts.size / onceGhosts.size, 1);
-      this.target = Math.min(this.target + step, this.capacity);
-      onceGhosts.delete(block);
-      this.ghostOf = ONCE;
-    } else if (againGhosts.has(block)) {
-      const step = Math.max(onceGhosts.size / againGhosts.size, 1);
-      this.target = Math.max(this.target - step, 0);
-      againGhosts.delete(block);
-      this.ghostOf = AGAIN;
-    }
+    this.ghostOf = ghosts.find(block);
+    if (this.ghostOf === NONE) return;
+    const ratio = ghosts.size(1 - this.ghostOf) / ghosts.size(this.ghostOf);
+    const step = Math.max(ratio, 1);
+    if (this.ghostOf === ONCE) this.target = Math.min(this.target + step, this.capacity);
+    else this.target = Math.max(this.target - step, 0);
+    ghosts.delete(block);
   }
 
   onInsert(slot: number, block: number): void {
     if (block !== this.missing) this.onMiss(block);
     this.blockOf[slot] = block;
-    if (this.ghostOf === 0) {
+    if (this.ghostOf === NONE) {
       this.listOf[slot] = ONCE;
       this.once.pushHead(slot);
     } else {
       this.listOf[slot] = AGAIN;
       this.again.pushHead(slot);
     }
-    this.missing = -1;
+    this.missing = NONE;
   }
 
   onHit(slot: number): void {
@@ -91,19 +85,16 @@ class Arc implements EvictionPolicy {
   onRemove(slot: number, cause: RemovalCause): void {
     const remember = cause === 'evict' && !this.forgets;
     this.forgets = false;
-    if (this.listOf[slot] === ONCE) {
-      this.once.remove(slot);
-      if (remember) this.onceGhosts.push(this.blockOf[slot]);
-    } else {
-      this.again.remove(slot);
-      if (remember) this.againGhosts.push(this.blockOf[slot]);
-    }
+    const list = this.listOf[slot];
+    if (list === ONCE) this.once.remove(slot);
+    else this.again.remove(slot);
+    if (remember) this.ghosts.push(this.blockOf[slot], list);
   }
 
   victim(incoming: number, pinned: Pinned): number {
     if (incoming !== this.missing) this.onMiss(incoming);
     this.forgets = false;
-    if (this.ghostOf === 0 && this.makeGhostRoom()) {
+    if (this.ghostOf === NONE && this.makeGhostRoom()) {
       const slot = oldestFree(this.once, pinned);
       this.forgets = slot !== REFUSE;
       return slot !== REFUSE ? slot : oldestFree(this.again, pinned);
@@ -124,12 +115,13 @@ class Arc implements EvictionPolicy {
 
   /** Case IV: a new id. True when T1 fills its half alone, so that its LRU goes unremembered. */
   private makeGhostRoom(): boolean {
-    const recent = this.once.size + this.onceGhosts.size;
+    const ghosts = this.ghosts;
+    const recent = this.once.size + ghosts.size(ONCE);
     if (recent >= this.capacity) {
-      if (this.onceGhosts.size === 0) return true;
-      this.onceGhosts.dropOldest();
-    } else if (recent + this.again.size + this.againGhosts.size >= 2 * this.capacity) {
-      this.againGhosts.dropOldest();
+      if (ghosts.size(ONCE) === 0) return true;
+      ghosts.dropOldest(ONCE);
+    } else if (recent + this.again.size + ghosts.size(AGAIN) >= 2 * this.capacity) {
+      ghosts.dropOldest(AGAIN);
     }
     return false;
   }

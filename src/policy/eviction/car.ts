@@ -7,7 +7,7 @@ import {
   defineEviction,
   type EvictionContext,
   type EvictionPolicy,
-  GhostList,
+  GhostLists,
   type Pinned,
   REFUSE,
   type RemovalCause,
@@ -15,16 +15,16 @@ import {
   SlotList,
 } from '../../core/policy-kit.ts';
 
-const ONCE = 1;
-const AGAIN = 2;
+/** T1 and T2, and as ghosts B1 and B2. */
+const ONCE = 0;
+const AGAIN = 1;
 
 class Car implements EvictionPolicy {
   private readonly capacity: number;
   /** Clocks T1 and T2: the hand is at the tail. */
   private readonly once: SlotList;
   private readonly again: SlotList;
-  private readonly onceGhosts: GhostList;
-  private readonly againGhosts: GhostList;
+  private readonly ghosts: GhostLists;
   private readonly used: Uint8Array;
   private readonly listOf: Uint8Array;
   private readonly blockOf: Int32Array;
@@ -37,31 +37,27 @@ class Car implements EvictionPolicy {
     this.capacity = slots;
     this.once = new SlotList(links);
     this.again = new SlotList(links);
-    this.onceGhosts = new GhostList(slots);
-    this.againGhosts = new GhostList(2 * slots);
+    this.ghosts = new GhostLists(2 * slots, 2);
     this.used = new Uint8Array(slots);
     this.listOf = new Uint8Array(slots);
     this.blockOf = new Int32Array(slots);
   }
 
   onInsert(slot: number, block: number): void {
-    const { onceGhosts, againGhosts } = this;
+    const ghosts = this.ghosts;
     this.blockOf[slot] = block;
     this.used[slot] = 0;
-    if (onceGhosts.has(block)) {
-      const step = Math.max(1, againGhosts.size / onceGhosts.size);
-      this.target = Math.min(this.target + step, this.capacity);
-      onceGhosts.delete(block);
-      this.put(slot, AGAIN);
-    } else if (againGhosts.has(block)) {
-      const step = Math.max(1, onceGhosts.size / againGhosts.size);
-      this.target = Math.max(this.target - step, 0);
-      againGhosts.delete(block);
-      this.put(slot, AGAIN);
-    } else {
+    const list = ghosts.find(block);
+    if (list !== ONCE && list !== AGAIN) {
       this.limitGhosts();
       this.put(slot, ONCE);
+      return;
     }
+    const step = Math.max(1, ghosts.size(1 - list) / ghosts.size(list));
+    if (list === ONCE) this.target = Math.min(this.target + step, this.capacity);
+    else this.target = Math.max(this.target - step, 0);
+    ghosts.delete(block);
+    this.put(slot, AGAIN);
   }
 
   onHit(slot: number): void {
@@ -69,13 +65,10 @@ class Car implements EvictionPolicy {
   }
 
   onRemove(slot: number, cause: RemovalCause): void {
-    if (this.listOf[slot] === ONCE) {
-      this.once.remove(slot);
-      if (cause === 'evict') this.onceGhosts.push(this.blockOf[slot]);
-    } else {
-      this.again.remove(slot);
-      if (cause === 'evict') this.againGhosts.push(this.blockOf[slot]);
-    }
+    const list = this.listOf[slot];
+    if (list === ONCE) this.once.remove(slot);
+    else this.again.remove(slot);
+    if (cause === 'evict') this.ghosts.push(this.blockOf[slot], list);
   }
 
   victim(_incoming: number, pinned: Pinned): number {
@@ -102,15 +95,10 @@ class Car implements EvictionPolicy {
 
   /** Lines 6 to 10, once the victim is gone: |T1| + |B1| < c and the whole directory < 2c. */
   private limitGhosts(): void {
-    const { once, again, onceGhosts, againGhosts } = this;
-    if (once.size + onceGhosts.size >= this.capacity) {
-      onceGhosts.dropOldest();
-    } else if (
-      once.size + again.size + onceGhosts.size + againGhosts.size >=
-      2 * this.capacity
-    ) {
-      againGhosts.dropOldest();
-    }
+    const { ghosts, capacity } = this;
+    const recent = this.once.size + ghosts.size(ONCE);
+    if (recent >= capacity) ghosts.dropOldest(ONCE);
+    else if (recent + this.again.size + ghosts.size(AGAIN) >= 2 * capacity) ghosts.dropOldest(AGAIN);
   }
 
   private put(slot: number, list: number): void {

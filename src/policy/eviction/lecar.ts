@@ -8,7 +8,7 @@ import {
   type EvictionContext,
   type EvictionPolicy,
   FrequencyList,
-  GhostList,
+  GhostLists,
   type Pinned,
   type RemovalCause,
   SlotLinks,
@@ -16,6 +16,10 @@ import {
   SlotSampler,
 } from '../../core/policy-kit.ts';
 
+const NONE = -1;
+/** The experts; each has its list of ghosts. */
+const RECENCY = 0;
+const FREQUENCY = 1;
 /** Keeps both weights above zero. */
 const WEIGHT_MIN = 1e-10;
 /** What regret has faded to when a ghost is as old as the cache is large (the paper's constant). */
@@ -24,8 +28,9 @@ const DISCOUNT_OVER_CACHE = 0.005;
 class LeCar implements EvictionPolicy {
   private readonly recency: SlotList;
   private readonly frequency: FrequencyList;
-  private readonly recencyGhosts: GhostList;
-  private readonly frequencyGhosts: GhostList;
+  private readonly ghosts: GhostLists;
+  /** Ghosts that each expert may have. */
+  private readonly ghostsMax: number;
   private readonly blockOf: Int32Array;
   /** When a remembered block went; by block, grows with the ids. */
   private goneAt = new Int32Array(64);
@@ -34,15 +39,15 @@ class LeCar implements EvictionPolicy {
   private readonly discount: number;
   private recencyWeight = 0.5;
   private clock = 0;
-  private missing = -1;
+  private missing = NONE;
   private byRecency = false;
 
   constructor(context: EvictionContext, learningRate: number) {
     const slots = context.capacitySlots;
     this.recency = new SlotList(new SlotLinks(slots));
     this.frequency = new FrequencyList(slots);
-    this.recencyGhosts = new GhostList(slots >> 1);
-    this.frequencyGhosts = new GhostList(slots >> 1);
+    this.ghostsMax = slots >> 1;
+    this.ghosts = new GhostLists(2 * this.ghostsMax, 2);
     this.blockOf = new Int32Array(slots);
     this.dice = new SlotSampler(0, () => context.random());
     this.learningRate = learningRate;
@@ -52,16 +57,17 @@ class LeCar implements EvictionPolicy {
   onMiss(block: number): void {
     this.missing = block;
     this.clock++;
-    if (this.recencyGhosts.delete(block)) {
+    const expert = this.ghosts.delete(block);
+    if (expert === RECENCY) {
       this.recencyWeight = 1 - this.blame(1 - this.recencyWeight, this.recencyWeight, block);
-    } else if (this.frequencyGhosts.delete(block)) {
+    } else if (expert === FREQUENCY) {
       this.recencyWeight = this.blame(this.recencyWeight, 1 - this.recencyWeight, block);
     }
   }
 
   onInsert(slot: number, block: number): void {
     if (block !== this.missing) this.onMiss(block);
-    this.missing = -1;
+    this.missing = NONE;
     this.blockOf[slot] = block;
     this.recency.pushHead(slot);
     this.frequency.add(slot);
@@ -80,7 +86,9 @@ class LeCar implements EvictionPolicy {
     const block = this.blockOf[slot];
     if (block >= this.goneAt.length) this.grow(block);
     this.goneAt[block] = this.clock;
-    (this.byRecency ? this.recencyGhosts : this.frequencyGhosts).push(block);
+    const expert = this.byRecency ? RECENCY : FREQUENCY;
+    if (this.ghosts.size(expert) === this.ghostsMax) this.ghosts.dropOldest(expert);
+    this.ghosts.push(block, expert);
   }
 
   victim(_incoming: number, pinned: Pinned): number {

@@ -10,12 +10,14 @@ import {
   defineEviction,
   type EvictionContext,
   type EvictionPolicy,
-  GhostList,
+  GhostLists,
   type Pinned,
   REFUSE,
   SlotLinks,
   SlotList,
 } from '../../core/policy-kit.ts';
+
+const NONE = -1;
 
 /** Main is a clock with two bits. */
 const MAIN_USES_MAX = 3;
@@ -27,14 +29,14 @@ const LEAVING = 2;
 class Qdlp implements EvictionPolicy {
   private readonly small: SlotList;
   private readonly main: SlotList;
-  private readonly ghosts: GhostList;
+  private readonly ghosts: GhostLists;
   private readonly mainSlots: number;
   private readonly threshold: number;
   private readonly place: Uint8Array;
   private readonly uses: Uint8Array;
   private readonly blockOf: Int32Array;
   private readonly leaving: number[] = [];
-  private missing = -1;
+  private missing = NONE;
   private wasGhost = false;
 
   constructor(
@@ -45,7 +47,7 @@ class Qdlp implements EvictionPolicy {
     const links = new SlotLinks(slots);
     this.small = new SlotList(links);
     this.main = new SlotList(links);
-    this.ghosts = new GhostList(Math.floor(slots * params.ghost));
+    this.ghosts = new GhostLists(Math.floor(slots * params.ghost));
     this.mainSlots = slots - Math.floor(slots * params.small);
     this.threshold = params.threshold;
     this.place = new Uint8Array(slots);
@@ -55,12 +57,12 @@ class Qdlp implements EvictionPolicy {
 
   onMiss(block: number): void {
     this.missing = block;
-    this.wasGhost = this.ghosts.delete(block);
+    this.wasGhost = this.ghosts.delete(block) !== NONE;
   }
 
   onInsert(slot: number, block: number): void {
     if (block !== this.missing) this.onMiss(block);
-    this.missing = -1;
+    this.missing = NONE;
     this.blockOf[slot] = block;
     this.uses[slot] = 0;
     this.place[slot] = this.wasGhost ? MAIN : SMALL;

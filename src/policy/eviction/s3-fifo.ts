@@ -9,13 +9,15 @@ import {
   defineEviction,
   type EvictionContext,
   type EvictionPolicy,
-  GhostList,
+  GhostLists,
   type Pinned,
   REFUSE,
   type RemovalCause,
   SlotLinks,
   SlotList,
 } from '../../core/policy-kit.ts';
+
+const NONE = -1;
 
 /** Main counts with two bits. */
 const MAIN_USES_MAX = 3;
@@ -29,7 +31,7 @@ interface S3FifoParams {
 class S3Fifo implements EvictionPolicy {
   private readonly small: SlotList;
   private readonly main: SlotList;
-  private readonly ghosts: GhostList;
+  private readonly ghosts: GhostLists;
   private readonly mainSlots: number;
   private readonly threshold: number;
   private readonly usesMax: number;
@@ -37,7 +39,7 @@ class S3Fifo implements EvictionPolicy {
   private readonly uses: Uint8Array;
   private readonly blockOf: Int32Array;
   /** The block that is missing now, and whether it was a ghost. */
-  private missing = -1;
+  private missing = NONE;
   private wasGhost = false;
 
   constructor(context: EvictionContext, params: S3FifoParams) {
@@ -45,7 +47,7 @@ class S3Fifo implements EvictionPolicy {
     const links = new SlotLinks(slots);
     this.small = new SlotList(links);
     this.main = new SlotList(links);
-    this.ghosts = new GhostList(Math.floor(slots * params.ghost));
+    this.ghosts = new GhostLists(Math.floor(slots * params.ghost));
     this.mainSlots = slots - Math.floor(slots * params.small);
     this.threshold = params.threshold;
     this.usesMax = Math.max(MAIN_USES_MAX, params.threshold);
@@ -56,12 +58,12 @@ class S3Fifo implements EvictionPolicy {
 
   onMiss(block: number): void {
     this.missing = block;
-    this.wasGhost = this.ghosts.delete(block);
+    this.wasGhost = this.ghosts.delete(block) !== NONE;
   }
 
   onInsert(slot: number, block: number): void {
     if (block !== this.missing) this.onMiss(block);
-    this.missing = -1;
+    this.missing = NONE;
     this.blockOf[slot] = block;
     this.uses[slot] = 0;
     if (this.wasGhost) {

@@ -28,8 +28,10 @@ const PROTECTED = 2;
 /** Chosen to go; the tier's onRemove is on its way. */
 const LEAVING = 3;
 
+const NOBODY: readonly number[] = [];
+
 /** Counters per slot of main: a Bloom filter with 0.1 % false positives takes 14.4. */
-const COUNTERS_PER_SLOT = 14.4;
+const COUNTERS_PER_SLOT = 18;
 /** Counted uses per slot after which all counts are halved. */
 const SAMPLE = { libcachesim: 32, paper: 10 };
 
@@ -97,6 +99,7 @@ class WTinyLfu implements EvictionPolicy {
   }
 
   reclaim(_count: number, pinned: Pinned): readonly number[] {
+    if (this.surplus === 0) return NOBODY;
     this.leaving.length = 0;
     while (this.surplus > 0) {
       this.surplus--;
@@ -123,9 +126,9 @@ class WTinyLfu implements EvictionPolicy {
         continue;
       }
       if (rival === REFUSE) return candidate;
-      const wins = sketch.estimate(block) > sketch.estimate(blockOf[rival]);
-      if (!this.paper) sketch.add(block);
-      if (!wins) return candidate;
+      const rivalUses = sketch.estimate(blockOf[rival]);
+      const uses = this.paper ? sketch.estimate(block) : sketch.add(block);
+      if (uses <= rivalUses) return candidate;
       this.onRemove(rival);
       this.place[rival] = LEAVING;
       this.window.remove(candidate);

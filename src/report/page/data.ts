@@ -37,8 +37,9 @@ export interface RequestSample {
   /** The first `sampled` rows are the sample; the rest are slow ones that it missed. */
   readonly sampled: number;
   readonly id: Numbers;
-  /** Bin of its first token; of its end when it got none. */
-  readonly bin: Numbers;
+  /** Bins of its first token and of its end. */
+  readonly first: Numbers;
+  readonly end: Numbers;
   readonly outcome: readonly number[];
   readonly good: Numbers;
   readonly arrived: Numbers;

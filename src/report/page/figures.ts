@@ -24,26 +24,41 @@ export interface Measure {
   readonly say: (value: number) => string;
 }
 
-const count = (value: number) =>
-  value < 10 ? String(Math.round(value * 10) / 10) : integer(value);
+const count = (value: number) => (value < 10 ? String(Number(value.toFixed(1))) : integer(value));
+const rate = (value: number) => `${value < 10 ? value.toFixed(2) : integer(value)}/s`;
 
 export const MEASURES = {
-  seconds: { axis: 'seconds', factor: 1e-9, format: '~s', say: duration },
-  milliseconds: { axis: 'milliseconds', factor: 1e-6, format: '~s', say: duration },
-  requests: { axis: 'requests', factor: 1, format: '~s', say: count },
-  share: { axis: '', factor: 1, format: '.0%', say: percent },
-  requestsPerBin: { axis: 'requests per BIN', factor: 1, format: '~s', say: count },
-  blocksPerBin: { axis: 'blocks per BIN', factor: 1, format: '~s', say: count },
+  seconds: { axis: 'seconds', factor: 1e-9, format: ',~r', say: duration },
+  milliseconds: { axis: 'milliseconds', factor: 1e-6, format: ',~r', say: duration },
+  requests: { axis: 'requests', factor: 1, format: ',~r', say: count },
+  share: { axis: '', factor: 1, format: '.2~p', say: percent },
+  requestRate: { axis: 'requests per second', factor: 1, format: ',~r', say: rate },
+  blockRate: { axis: 'blocks per second', factor: 1, format: ',~r', say: rate },
 } as const satisfies Record<string, Measure>;
 export type MeasureName = keyof typeof MEASURES;
 
+/** Where the value of some bins comes from. */
+export type Source =
+  /** A series of PageRun.lines, added up, per second. */
+  | { readonly sum: string }
+  /** One of PageRun.lines, averaged, or the most of it. */
+  | { readonly mean: string }
+  | { readonly most: string }
+  /** Mean or percentile over requests, by the bin of their first token or of their end. */
+  | {
+      readonly requests: LatencyColumn;
+      readonly at: 'first' | 'end';
+      readonly as: 'mean' | number;
+    };
+
+export type LatencyColumn = 'ttft' | 'tbt' | 'queue' | 'transfer' | 'load' | 'compute';
+
 /** One line, area or colour of bars. */
 export interface Line {
-  /** Of PageRun.lines. */
-  readonly key: string;
   readonly label: string;
   readonly colour: Colour;
   readonly dashed?: boolean;
+  readonly of: Source;
 }
 
 interface Common {
@@ -61,10 +76,8 @@ export interface TimeFigure extends Common {
   readonly lines: readonly Line[];
   /** Shares of their sum in place of the values. */
   readonly share?: true;
-  /** Series that a mean over several bins is weighted by; without it the bins are added. */
-  readonly weight?: string;
   /** Line that several runs are compared by; stacks become one bar per run instead. */
-  readonly compare?: { readonly key: string; readonly title: string };
+  readonly compare?: { readonly line: number; readonly title: string };
   /** Said in place of a figure of zeros. */
   readonly empty?: string;
   /** Shows the whole run and the range in it, whatever the range. */
@@ -99,12 +112,29 @@ export interface Section {
   readonly figures: readonly Figure[];
 }
 
+function part(requests: LatencyColumn, label: string, colour: Colour): Line {
+  return { label, colour, of: { requests, at: 'first', as: 'mean' } };
+}
+
+/** Percentiles and mean of a latency. */
+function latencies(requests: LatencyColumn, at: 'first' | 'end'): Line[] {
+  return [
+    { label: '99th percentile', colour: 'vermilion', of: { requests, at, as: 0.99 } },
+    { label: 'mean', colour: 'blue', of: { requests, at, as: 'mean' } },
+    { label: 'median', colour: 'green', dashed: true, of: { requests, at, as: 0.5 } },
+  ];
+}
+
+function sums(...lines: readonly [series: string, label: string, colour: Colour][]): Line[] {
+  return lines.map(([series, label, colour]) => ({ label, colour, of: { sum: series } }));
+}
+
 /** Where the time to the first token goes. */
 const TTFT_PARTS: readonly Line[] = [
-  { key: 'compute_ns_mean', label: 'prefill compute', colour: 'blue' },
-  { key: 'load_ns_mean', label: 'load into HBM', colour: 'sky' },
-  { key: 'transfer_ns_mean', label: 'transfer from peers', colour: 'green' },
-  { key: 'queue_ns_mean', label: 'queue', colour: 'orange' },
+  part('compute', 'prefill compute', 'blue'),
+  part('load', 'load into HBM', 'sky'),
+  part('transfer', 'transfer from peers', 'green'),
+  part('queue', 'queue', 'orange'),
 ];
 
 export const OVERVIEW: TimeFigure = {
@@ -113,8 +143,8 @@ export const OVERVIEW: TimeFigure = {
   title: 'Requests over time',
   note: 'Arrivals; drag to choose a range of time.',
   mark: 'bars',
-  measure: 'requestsPerBin',
-  lines: [{ key: 'arrived_requests', label: 'arrived', colour: 'grey' }],
+  measure: 'requestRate',
+  lines: sums(['arrived_requests', 'arrived', 'grey']),
   overview: true,
 };
 
@@ -126,12 +156,8 @@ const LATENCY: readonly Figure[] = [
     note: 'Of the requests whose prefill ended in each bin.',
     mark: 'line',
     measure: 'seconds',
-    lines: [
-      { key: 'ttft_ns_p99', label: '99th percentile', colour: 'vermilion' },
-      { key: 'ttft_ns_mean', label: 'mean', colour: 'blue' },
-      { key: 'ttft_ns_p50', label: 'median', colour: 'green', dashed: true },
-    ],
-    compare: { key: 'ttft_ns_p99', title: 'Time to first token, 99th percentile' },
+    lines: latencies('ttft', 'first'),
+    compare: { line: 0, title: 'Time to first token, 99th percentile' },
   },
   {
     kind: 'cdf',
@@ -147,7 +173,6 @@ const LATENCY: readonly Figure[] = [
     mark: 'stack',
     measure: 'seconds',
     lines: TTFT_PARTS,
-    weight: 'prefilled_requests',
   },
   {
     kind: 'time',
@@ -156,12 +181,8 @@ const LATENCY: readonly Figure[] = [
     note: 'Mean of the longest 10 % of the gaps of each request that completed.',
     mark: 'line',
     measure: 'milliseconds',
-    lines: [
-      { key: 'tbt_ns_p99', label: '99th percentile', colour: 'vermilion' },
-      { key: 'tbt_ns_mean', label: 'mean', colour: 'blue' },
-      { key: 'tbt_ns_p50', label: 'median', colour: 'green', dashed: true },
-    ],
-    compare: { key: 'tbt_ns_p99', title: 'Time between tokens, 99th percentile' },
+    lines: latencies('tbt', 'end'),
+    compare: { line: 0, title: 'Time between tokens, 99th percentile' },
   },
 ];
 
@@ -174,10 +195,10 @@ const QUEUES: readonly Figure[] = [
     mark: 'line',
     measure: 'requests',
     lines: [
-      { key: 'queued_requests.max', label: 'longest queue', colour: 'vermilion' },
-      { key: 'queued_requests.mean', label: 'mean queue', colour: 'blue' },
+      { label: 'longest queue', colour: 'vermilion', of: { most: 'queued_requests.max' } },
+      { label: 'mean queue', colour: 'blue', of: { mean: 'queued_requests.mean' } },
     ],
-    compare: { key: 'queued_requests.mean', title: 'Waiting for prefill, mean queue' },
+    compare: { line: 1, title: 'Waiting for prefill, mean queue' },
   },
   {
     kind: 'time',
@@ -187,10 +208,10 @@ const QUEUES: readonly Figure[] = [
     mark: 'line',
     measure: 'requests',
     lines: [
-      { key: 'decoding_requests.max', label: 'largest batch', colour: 'vermilion' },
-      { key: 'decoding_requests.mean', label: 'mean batch', colour: 'blue' },
+      { label: 'largest batch', colour: 'vermilion', of: { most: 'decoding_requests.max' } },
+      { label: 'mean batch', colour: 'blue', of: { mean: 'decoding_requests.mean' } },
     ],
-    compare: { key: 'decoding_requests.mean', title: 'Decoding, mean batch' },
+    compare: { line: 1, title: 'Decoding, mean batch' },
   },
   {
     kind: 'heat',
@@ -202,11 +223,11 @@ const QUEUES: readonly Figure[] = [
   },
   {
     kind: 'heat',
-    id: 'busy',
-    title: 'GPUs by instance',
-    note: 'Share of the time that they were busy.',
-    key: 'busy_ratio',
-    measure: 'share',
+    id: 'batch-instances',
+    title: 'Decode batches by instance',
+    note: 'Requests decoding.',
+    key: 'decoding_requests',
+    measure: 'requests',
   },
 ];
 
@@ -215,11 +236,34 @@ function link(id: string, key: string, title: string): HeatFigure {
   return { kind: 'heat', id, title, note, key, measure: 'share' };
 }
 
-const LINKS: readonly Figure[] = [
-  link('rails-out', 'rails_out_ratio', 'Rails, out'),
+const UTILISATION: readonly Figure[] = [
+  {
+    kind: 'heat',
+    id: 'busy',
+    title: 'GPUs by instance',
+    note: 'Share of the time that they were busy.',
+    key: 'busy_ratio',
+    measure: 'share',
+  },
   link('rails-in', 'rails_in_ratio', 'Rails, in'),
-  link('host-to-device', 'host_to_device_ratio', 'Host to device'),
+  link('rails-out', 'rails_out_ratio', 'Rails, out'),
   link('device-to-host', 'device_to_host_ratio', 'Device to host'),
+  link('host-to-device', 'host_to_device_ratio', 'Host to device'),
+  {
+    kind: 'time',
+    id: 'utilisation',
+    title: 'Mean utilisation',
+    note: 'Of the instances and nodes that do such work.',
+    mark: 'line',
+    measure: 'share',
+    lines: [
+      { label: 'GPUs, prefill', colour: 'blue', of: { mean: 'prefill_busy_ratio.mean' } },
+      { label: 'GPUs, decode', colour: 'vermilion', of: { mean: 'decode_busy_ratio.mean' } },
+      { label: 'rails out', colour: 'green', of: { mean: 'rails_out_ratio.mean' } },
+      { label: 'rails in', colour: 'purple', dashed: true, of: { mean: 'rails_in_ratio.mean' } },
+    ],
+    compare: { line: 0, title: 'Mean utilisation of the prefill GPUs' },
+  },
 ];
 
 const CACHE: readonly Figure[] = [
@@ -231,13 +275,13 @@ const CACHE: readonly Figure[] = [
     mark: 'stack',
     measure: 'share',
     share: true,
-    lines: [
-      { key: 'hbm_tokens', label: 'own HBM', colour: 'orange' },
-      { key: 'dram_tokens', label: 'own DRAM', colour: 'blue' },
-      { key: 'ssd_tokens', label: 'own SSD', colour: 'purple' },
-      { key: 'peer_tokens', label: "a peer's cache", colour: 'green' },
-      { key: 'miss_tokens', label: 'computed', colour: 'grey' },
-    ],
+    lines: sums(
+      ['hbm_tokens', 'own HBM', 'orange'],
+      ['dram_tokens', 'own DRAM', 'blue'],
+      ['ssd_tokens', 'own SSD', 'purple'],
+      ['peer_tokens', "a peer's cache", 'green'],
+      ['miss_tokens', 'computed', 'grey'],
+    ),
   },
   {
     kind: 'time',
@@ -245,25 +289,30 @@ const CACHE: readonly Figure[] = [
     title: 'Blocks stored and evicted',
     note: 'DRAM caches of all nodes.',
     mark: 'line',
-    measure: 'blocksPerBin',
+    measure: 'blockRate',
     lines: [
-      { key: 'dram_evicted_blocks.sum', label: 'evicted', colour: 'vermilion' },
-      { key: 'dram_stored_blocks.sum', label: 'stored', colour: 'blue', dashed: true },
+      { label: 'stored', colour: 'blue', of: { sum: 'dram_stored_blocks.sum' } },
+      {
+        label: 'evicted',
+        colour: 'vermilion',
+        dashed: true,
+        of: { sum: 'dram_evicted_blocks.sum' },
+      },
     ],
-    compare: { key: 'dram_evicted_blocks.sum', title: 'Blocks evicted' },
+    compare: { line: 1, title: 'Blocks evicted' },
   },
   {
     kind: 'time',
     id: 'occupancy',
     title: 'DRAM cache in use',
-    note: 'Readable blocks, share of the capacity.',
+    note: 'Readable blocks, share of the capacity of the nodes that have any.',
     mark: 'line',
     measure: 'share',
     lines: [
-      { key: 'dram_used_ratio.max', label: 'fullest node', colour: 'vermilion' },
-      { key: 'dram_used_ratio.mean', label: 'mean node', colour: 'blue' },
+      { label: 'fullest node', colour: 'vermilion', of: { most: 'dram_used_ratio.max' } },
+      { label: 'mean node', colour: 'blue', of: { mean: 'dram_used_ratio.mean' } },
     ],
-    compare: { key: 'dram_used_ratio.mean', title: 'DRAM cache in use, mean node' },
+    compare: { line: 1, title: 'DRAM cache in use, mean node' },
   },
   {
     kind: 'heat',
@@ -278,21 +327,34 @@ const CACHE: readonly Figure[] = [
 const ENDS: readonly Figure[] = [
   {
     kind: 'time',
+    id: 'throughput',
+    title: 'Arrivals and completions',
+    note: 'Requests per second.',
+    mark: 'line',
+    measure: 'requestRate',
+    lines: [
+      { label: 'arrived', colour: 'blue', of: { sum: 'arrived_requests' } },
+      { label: 'completed', colour: 'green', dashed: true, of: { sum: 'completed_requests' } },
+    ],
+    compare: { line: 1, title: 'Completions' },
+  },
+  {
+    kind: 'time',
     id: 'rejections',
     title: 'Rejections by cause',
     note: 'Requests turned away, failed or cancelled.',
     mark: 'bars',
-    measure: 'requestsPerBin',
-    lines: [
-      { key: 'rejected_ttft_requests', label: 'TTFT would miss', colour: 'vermilion' },
-      { key: 'rejected_tbt_requests', label: 'TBT would miss', colour: 'orange' },
-      { key: 'rejected_queue_full_requests', label: 'queue full', colour: 'purple' },
-      { key: 'rejected_decode_full_requests', label: 'decode full', colour: 'green' },
-      { key: 'rejected_too_large_requests', label: 'too large', colour: 'sky' },
-      { key: 'rejected_policy_requests', label: 'policy', colour: 'blue' },
-      { key: 'failed_requests', label: 'failed', colour: 'yellow' },
-      { key: 'cancelled_requests', label: 'cancelled', colour: 'grey' },
-    ],
+    measure: 'requestRate',
+    lines: sums(
+      ['rejected_ttft_requests', 'TTFT would miss', 'vermilion'],
+      ['rejected_tbt_requests', 'TBT would miss', 'orange'],
+      ['rejected_queue_full_requests', 'queue full', 'purple'],
+      ['rejected_decode_full_requests', 'decode full', 'green'],
+      ['rejected_too_large_requests', 'too large', 'sky'],
+      ['rejected_policy_requests', 'policy', 'blue'],
+      ['failed_requests', 'failed', 'yellow'],
+      ['cancelled_requests', 'cancelled', 'grey'],
+    ),
     empty: 'No request was rejected.',
   },
   {
@@ -307,10 +369,10 @@ const ENDS: readonly Figure[] = [
 
 const SECTIONS: readonly Section[] = [
   { title: 'Latency', figures: LATENCY },
-  { title: 'Queues and GPUs', figures: QUEUES },
-  { title: 'Links', figures: LINKS },
+  { title: 'Queues', figures: QUEUES },
+  { title: 'Utilisation', figures: UTILISATION },
   { title: 'Cache', figures: CACHE },
-  { title: 'Rejections and slowest requests', figures: ENDS },
+  { title: 'Requests', figures: ENDS },
 ];
 
 /** A figure as one report shows it. */
@@ -347,14 +409,12 @@ export function sectionsFor(runs: readonly string[]): ShownSection[] {
 
 /** One figure for several runs. */
 function overlaid(figure: Figure): Shown {
-  const { id, title } = figure;
+  const { id, title, note } = figure;
   if (figure.kind !== 'time') return { id, title, figure, run: -1 };
   if (figure.compare !== undefined) return { id, title: figure.compare.title, figure, run: -1 };
-  const { lines, note, share } = figure;
-  const measure = figure.measure === 'requestsPerBin' ? 'requests' : figure.measure;
-  const kind = 'parts';
-  const parts = { kind, id, title, note, measure, lines, totals: figure } as const;
-  return { id, title, figure: share ? { ...parts, measure: 'share' } : parts, run: -1 };
+  const { lines, measure } = figure;
+  const parts = { kind: 'parts', id, title, note, measure, lines, totals: figure } as const;
+  return { id, title, figure: parts, run: -1 };
 }
 
 /** Colours of runs that share a figure, in order. */
@@ -369,9 +429,15 @@ export const RUN_COLOURS: readonly Colour[] = [
   'grey',
 ];
 
-/** The lines of a figure over time: its own, or one per run. */
-export function linesOf(figure: TimeFigure, runs: readonly string[]): Line[] {
-  const { compare, lines } = figure;
-  if (runs.length === 1 || compare === undefined) return [...lines];
-  return runs.map((label, i) => ({ key: compare.key, label, colour: RUN_COLOURS[i] }));
+/** Series of PageRun.lines that figures show. */
+export function shownSeries(): Set<string> {
+  const figures = SECTIONS.flatMap(({ figures }) => figures);
+  const lines = [OVERVIEW, ...figures].flatMap((figure) => ('lines' in figure ? figure.lines : []));
+  return new Set(
+    lines.flatMap(({ of }) => {
+      if ('sum' in of) return [of.sum];
+      if ('mean' in of) return [of.mean];
+      return 'most' in of ? [of.most] : [];
+    }),
+  );
 }

@@ -1,16 +1,15 @@
 /** What each kind of figure shows of a range of time: the rows of its Vega data sets. */
-import type { Numbers, PageData, PageRun, Range } from './data.ts';
-import { rangeOf } from './data.ts';
+import { type PageData, type PageRun, type Range, rangeOf } from './data.ts';
 import {
+  type Colour,
   type HeatFigure,
-  type Line,
-  linesOf,
   MEASURES,
   type PartsFigure,
   RUN_COLOURS,
   type Shown,
   type TimeFigure,
 } from './figures.ts';
+import { averages, countOf, linesFor, type Steps, stepAt, usedLines, valuesOf } from './lines.ts';
 
 export type Row = Readonly<Record<string, string | number | null>>;
 
@@ -26,8 +25,8 @@ export function timeUnit({ binNs, bins }: PageData): (typeof TIME_UNITS)[number]
   return TIME_UNITS.find(({ mostNs }) => binNs * bins <= mostNs)!;
 }
 
-/** Columns of a heat map: more are averaged, until a range is chosen. */
-const HEAT_COLUMNS = 120;
+/** Steps that a range of time is shown in; narrower ranges show single bins. */
+const STEPS = 120;
 /** Points of a distribution. */
 const CDF_POINTS = 200;
 /** Slowest requests shown. */
@@ -45,57 +44,56 @@ export function rowsOf({ figure, run }: Shown, page: PageData, range: Range): Ro
     case 'parts':
       return figure.totals === undefined
         ? slowestRows(figure, page, range)
-        : totalRows(figure, figure.totals, page, range);
+        : totalRows(figure.totals, page, range);
   }
 }
 
-/** One row per bin: `t` to `t2`, the middle `m`, and a field s0, s1, … per line. */
-function timeRows(figure: TimeFigure, page: PageData, range: Range): Row[] {
+/** A figure without anything in it at any time. */
+export function isEmpty(shown: Shown, page: PageData): boolean {
+  const { figure } = shown;
+  if (figure.kind === 'time' && figure.mark !== 'line') return linesFor(figure, page).length === 0;
+  if (figure.kind === 'parts' && usedLines(figure.lines, page).length === 0) return true;
+  return figure.kind !== 'time' && rowsOf(shown, page, null).length === 0;
+}
+
+function stepsOf(page: PageData, range: Range): Steps {
   const { from, to } = rangeOf(page, range);
-  const names = page.runs.map(({ name }) => name);
-  const lines = linesOf(figure, names);
-  const several = page.runs.length > 1 && figure.compare !== undefined;
-  const { factor } = MEASURES[figure.measure];
-  const series = lines.map(({ key }, i) => page.runs[several ? i : 0].lines[key]);
+  return { from, to, step: Math.max(1, Math.ceil((to - from) / STEPS)) };
+}
+
+/** Start, middle and end of step `i` on the time axis. */
+function timesOf(page: PageData, steps: Steps, i: number) {
+  const { from, to } = stepAt(steps, i);
   const width = page.binNs / timeUnit(page).ns;
-  const rows: Row[] = [];
-  for (let bin = from; bin < to; bin++) {
-    const row: Record<string, number | null> = {
-      t: bin * width,
-      m: (bin + 0.5) * width,
-      t2: (bin + 1) * width,
-    };
-    const all = figure.share ? series.reduce((sum, values) => sum + (values[bin] ?? 0), 0) : 1;
-    series.forEach((values, i) => {
-      const value = values[bin] ?? null;
-      row[`s${i}`] = value === null || all === 0 ? null : (value * factor) / all;
-    });
-    rows.push(row);
-  }
-  return rows;
+  return { t: from * width, m: ((from + to) / 2) * width, t2: to * width };
+}
+
+/** One row per step: `t` to `t2`, the middle `m`, and a field s0, s1, … per line. */
+function timeRows(figure: TimeFigure, page: PageData, range: Range): Row[] {
+  const steps = stepsOf(page, range);
+  const { factor } = MEASURES[figure.measure];
+  const series = linesFor(figure, page).map(({ of, run }) => valuesOf(of, page, run, steps));
+  return Array.from({ length: countOf(steps) }, (_, i) => {
+    const values = series.map((line) => line[i]);
+    const all = figure.share ? values.reduce((sum: number, value) => sum + (value ?? 0), 0) : 1;
+    const drawn = (value: number | null) =>
+      value === null || all === 0 ? null : (value * factor) / all;
+    const fields = values.map((value, line) => [`s${line}`, drawn(value)] as const);
+    return { ...timesOf(page, steps, i), ...Object.fromEntries(fields) };
+  });
 }
 
 /** One row per cell that is not empty: `row`, `t` to `t2`, and `v`. */
-function heatRows({ key }: HeatFigure, page: PageData, run: PageRun, range: Range): Row[] {
-  const { from, to } = rangeOf(page, range);
+function heatRows({ key, measure }: HeatFigure, page: PageData, run: PageRun, range: Range): Row[] {
+  const steps = stepsOf(page, range);
   const heat = run.heats[key];
-  const step = Math.ceil((to - from) / HEAT_COLUMNS);
-  const width = page.binNs / timeUnit(page).ns;
-  const rows: Row[] = [];
-  heat.rows.forEach((name, i) => {
-    for (let bin = from; bin < to; bin += step) {
-      const end = Math.min(bin + step, to);
-      const value = mean(heat.values[i], bin, end);
-      if (value > 0) rows.push({ row: name, t: bin * width, t2: end * width, v: value });
-    }
+  const most = measure === 'share' ? 1 : Number.POSITIVE_INFINITY;
+  return heat.rows.flatMap((row, number) => {
+    const values = averages(heat.values[number], steps);
+    return values.flatMap((value, i) =>
+      value === 0 ? [] : [{ row, ...timesOf(page, steps, i), v: Math.min(value, most) }],
+    );
   });
-  return rows;
-}
-
-function mean(values: Numbers, from: number, to: number): number {
-  let sum = 0;
-  for (let i = from; i < to; i++) sum += values[i] ?? 0;
-  return sum / (to - from);
 }
 
 /** Points (x seconds, share p) of each run `s`. */
@@ -118,58 +116,42 @@ export function sampledIn(page: PageData, { requests }: PageRun, range: Range): 
   const { from, to } = rangeOf(page, range);
   const rows: number[] = [];
   for (let i = 0; i < requests.sampled; i++) {
-    const bin = requests.bin[i] ?? -1;
+    const bin = requests.first[i] ?? requests.end[i] ?? -1;
     if (bin >= from && bin < to) rows.push(i);
   }
   return rows;
 }
 
-/** A bar per run: sums over the range, or means by the figure's weight. */
-function totalRows(parts: PartsFigure, figure: TimeFigure, page: PageData, range: Range): Row[] {
+/** A bar per run: what the figure over time shows, of the whole range at once. */
+function totalRows(figure: TimeFigure, page: PageData, range: Range): Row[] {
   const { from, to } = rangeOf(page, range);
-  const { factor } = MEASURES[parts.measure];
+  const { factor } = MEASURES[figure.measure];
+  const lines = usedLines(figure.lines, page);
   return page.runs.flatMap((run) => {
-    const weights = figure.weight === undefined ? null : run.lines[figure.weight];
-    let all = 0;
-    const sums = parts.lines.map(({ key }) => {
-      let sum = 0;
-      for (let bin = from; bin < to; bin++) {
-        sum += (run.lines[key][bin] ?? 0) * (weights === null ? 1 : (weights[bin] ?? 0));
-      }
-      return sum;
-    });
-    if (figure.share) all = sums.reduce((total, sum) => total + sum, 0);
-    else if (weights === null) all = 1;
-    else for (let bin = from; bin < to; bin++) all += weights[bin] ?? 0;
-    return stacked(
+    const whole = { from, to, step: to - from };
+    const values = lines.map(({ of }) => valuesOf(of, page, run, whole)[0] ?? 0);
+    const all = figure.share ? values.reduce((sum, value) => sum + value, 0) || 1 : 1;
+    return bar(
       run.name,
-      parts.lines,
-      sums.map((sum) => (all === 0 ? 0 : (sum * factor) / all)),
+      values.map((value) => (value * factor) / all),
     );
   });
 }
 
-function stacked(row: string, lines: readonly Line[], values: readonly number[]): Row[] {
-  return lines.map((_, i) => ({ row, s: `s${i}`, v: values[i] }));
+function bar(row: string, values: readonly number[]): Row[] {
+  return values.map((v, i) => ({ row, s: `s${i}`, v }));
 }
-
-/** Columns of requests behind the lines of a breakdown. */
-const PART_COLUMNS: Readonly<Record<string, 'queue' | 'transfer' | 'load' | 'compute'>> = {
-  queue_ns_mean: 'queue',
-  transfer_ns_mean: 'transfer',
-  load_ns_mean: 'load',
-  compute_ns_mean: 'compute',
-};
 
 /** A bar per slow request. */
 function slowestRows({ lines }: PartsFigure, page: PageData, range: Range): Row[] {
   const { factor } = MEASURES.seconds;
   return slowest(page, range).flatMap(({ label, run, at }) => {
-    const parts = lines.map(({ key }) => run.requests[PART_COLUMNS[key]][at] ?? 0);
-    return stacked(
+    const values = usedLines(lines, page).map(({ of }) =>
+      'requests' in of ? (run.requests[of.requests][at] ?? 0) : 0,
+    );
+    return bar(
       label,
-      lines,
-      parts.map((ns) => ns * factor),
+      values.map((ns) => ns * factor),
     );
   });
 }
@@ -177,7 +159,7 @@ function slowestRows({ lines }: PartsFigure, page: PageData, range: Range): Row[
 export interface Slow {
   readonly label: string;
   readonly run: PageRun;
-  readonly colour: string;
+  readonly colour: Colour;
   /** Row of its RequestSample. */
   readonly at: number;
 }
@@ -187,10 +169,10 @@ export function slowest(page: PageData, range: Range): Slow[] {
   const { from, to } = rangeOf(page, range);
   const each = Math.max(3, Math.floor(SLOWEST / page.runs.length));
   return page.runs.flatMap((run, number) => {
-    const { ttft, bin, id } = run.requests;
+    const { ttft, first, id } = run.requests;
     const rows: number[] = [];
     for (let i = 0; i < ttft.length; i++) {
-      const at = bin[i] ?? -1;
+      const at = first[i] ?? -1;
       if (ttft[i] !== null && at >= from && at < to) rows.push(i);
     }
     rows.sort((a, b) => ttft[b]! - ttft[a]! || id[a]! - id[b]!);

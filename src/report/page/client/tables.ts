@@ -1,0 +1,140 @@
+/** The verdict, the key figures, the comparison of runs and the table of the slowest requests. */
+import { duration, integer, percent } from '../../../metrics/format.ts';
+import type { PageData, PageRun, Range } from '../data.ts';
+import { RUN_COLOURS } from '../figures.ts';
+import { slowest } from '../rows.ts';
+import { COMPARED, type Compared, type Stats, statsOf } from '../stats.ts';
+import { dot, el } from './dom.ts';
+
+/** Share of requests within the SLOs that counts as good, and as doubtful. */
+const GOOD = 0.99;
+const DOUBTFUL = 0.9;
+
+export function verdict(run: PageRun, stats: Stats): HTMLElement {
+  const { ttftNs, tbtNs } = run.result.slo;
+  const ratio = stats.effectiveRatio ?? 0;
+  const grade = ratio >= GOOD ? 'good' : ratio >= DOUBTFUL ? 'doubtful' : 'bad';
+  const words = { good: '✓ Within the SLOs', doubtful: '! Borderline', bad: '✗ Misses the SLOs' };
+  const target = (ns: number) => duration(ns).replace(/\.0+ /, ' ');
+  const targets = `TTFT ≤ ${target(ttftNs)} and TBT ≤ ${target(tbtNs)}`;
+  const ends = [
+    `${integer(stats.completed)} of ${integer(stats.arrived)} requests completed`,
+    ...(stats.lost > 0 ? [`${integer(stats.lost)} rejected or lost`] : []),
+  ];
+  return el(
+    'div',
+    { class: `verdict ${grade}` },
+    el('span', { class: 'pill' }, words[grade]),
+    el('p', {}, el('strong', {}, percent(stats.effectiveRatio)), ` of requests met ${targets}`),
+    el('p', { class: 'muted' }, ends.join(', ')),
+  );
+}
+
+export function tiles(stats: Stats): HTMLElement {
+  const { ttft, tbt, sources, busiest, goodputPerSec } = stats;
+  const tile = (label: string, value: string, note: string) =>
+    el(
+      'div',
+      { class: 'tile' },
+      el('div', { class: 'label' }, label),
+      el('div', { class: 'value' }, value),
+      el('div', { class: 'muted' }, note),
+    );
+  const goodput = goodputPerSec === null ? '–' : `${goodputPerSec.toFixed(2)}/s`;
+  const from = `${percent(sources.dram)} local, ${percent(sources.peer)} peers`;
+  return el(
+    'div',
+    { class: 'tiles' },
+    tile('TTFT, 99th percentile', duration(ttft.p99), `median ${duration(ttft.p50)}`),
+    tile('TBT, 99th percentile', duration(tbt.p99), `median ${duration(tbt.p50)}`),
+    tile('Goodput', goodput, 'requests within the SLOs'),
+    tile('Cache hits', percent(1 - sources.miss), from),
+    tile('Busiest', busiest === null ? '–' : percent(busiest.ratio), busiest?.name ?? ''),
+  );
+}
+
+export function comparison(page: PageData, range: Range): HTMLElement {
+  const stats = page.runs.map((run) => statsOf(page, run, range));
+  const head = page.runs.map(({ name }, i) =>
+    el('th', { scope: 'col' }, dot(RUN_COLOURS[i]), name),
+  );
+  const rows = COMPARED.map((line) =>
+    el(
+      'tr',
+      {},
+      el('th', { scope: 'row' }, line.label),
+      ...stats.map((of, i) => compared(line, of, i === 0 ? null : stats[0])),
+    ),
+  );
+  return el(
+    'div',
+    { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Comparison of the runs' },
+    el('table', {}, el('thead', {}, el('tr', {}, el('td'), ...head)), el('tbody', {}, ...rows)),
+  );
+}
+
+function compared({ of, say, better }: Compared, stats: Stats, base: Stats | null): HTMLElement {
+  const value = of(stats);
+  if (value === null) return el('td', {}, '–');
+  const cell = el('td', {}, say(value));
+  const first = base === null ? null : of(base);
+  if (first === null) return cell;
+  const difference = value - first;
+  const worse = better === 'low' ? difference > 0 : difference < 0;
+  const grade = difference === 0 || better === 'neither' ? 'muted' : worse ? 'worse' : 'better';
+  cell.append(el('span', { class: `delta ${grade}` }, deltaText(say === percent, value, first)));
+  return cell;
+}
+
+/** Shares differ by points, other things by a share of the first. */
+function deltaText(share: boolean, value: number, first: number): string {
+  const difference = value - first;
+  const sign = difference > 0 ? '+' : difference < 0 ? '−' : '±';
+  if (share) return `${sign}${(100 * Math.abs(difference)).toFixed(1)} pp`;
+  if (first === 0) return difference === 0 ? '±0 %' : 'new';
+  return `${sign}${((100 * Math.abs(difference)) / first).toFixed(1)} %`;
+}
+
+export function slowestTable(page: PageData, range: Range): HTMLElement {
+  const heads = [
+    'Request',
+    'TTFT',
+    'Queue',
+    'Transfer',
+    'Load',
+    'Compute',
+    'Hand-off',
+    'Decode',
+    'Prompt',
+    'Cached',
+    'Prefill on',
+    'Decode on',
+    'Arrived',
+  ];
+  const rows = slowest(page, range).map(({ label, run, at }) => {
+    const of = run.requests;
+    const time = (values: readonly (number | null)[]) => duration(values[at]);
+    const input = of.input[at] ?? 0;
+    const cells = [
+      time(of.ttft),
+      time(of.queue),
+      time(of.transfer),
+      time(of.load),
+      time(of.compute),
+      time(of.handoff),
+      time(of.decode),
+      `${integer(input)} tokens`,
+      percent(input === 0 ? 0 : (of.cached[at] ?? 0) / input),
+      of.instances[of.prefill[at]] || '–',
+      of.instances[of.decoder[at]] || '–',
+      `at ${time(of.arrived)}`,
+    ];
+    return el('tr', {}, el('th', { scope: 'row' }, label), ...cells.map((c) => el('td', {}, c)));
+  });
+  return el(
+    'table',
+    {},
+    el('thead', {}, el('tr', {}, ...heads.map((h) => el('th', { scope: 'col' }, h)))),
+    el('tbody', {}, ...rows),
+  );
+}
