@@ -135,8 +135,20 @@ function busy({ result }: Replay): string {
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const none = Object.fromEntries(
     [
-      'top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left',
-      'bottom-right', 'left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid',
+      'top',
+      'top-mid',
+      'top-left',
+      'top-right',
+      'bottom',
+      'bottom-mid',
+      'bottom-left',
+      'bottom-right',
+      'left',
+      'left-mid',
+      'mid',
+      'mid-mid',
+      'right',
+      'right-mid',
     ].map((place) => [place, '']),
   );
   const isBar = (column: number) => head[column] === '' && column === 2;

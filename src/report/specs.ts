@@ -225,7 +225,7 @@ function heatView(
           symbolFillColor: variable('blue'),
           symbolStrokeColor: 'transparent',
           format,
-          tickCount: 4,
+          tickCount: { expr: 'width < 400 ? 2 : 4' },
         },
       },
     },

@@ -80,6 +80,7 @@ figcaption { margin-bottom: 8px; }
 
 .scroll { overflow-x: auto; }
 #numbers > .scroll { padding: 6px 8px; }
+#slowest-table { margin-top: 12px; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 6px 10px; white-space: nowrap; }
 th { font-weight: 600; }
@@ -123,7 +124,8 @@ pre { overflow-x: auto; font-size: 12px; line-height: 1.5; }
   .verdict { padding: 12px 14px; }
   .value { font-size: 21px; }
   .tile { padding: 10px 12px; }
-  .range-head { flex-wrap: wrap; gap: 2px 10px; }
+  .range-head { justify-content: space-between; }
+  .range-head .muted { display: none; }
 }
 @media print { .range { position: static; } button { display: none; } }
 `;

@@ -129,7 +129,11 @@ function runReporting(
     for (let part = 1; part <= PROGRESS_PARTS; part++) {
       simulation.run((endNs * part) / PROGRESS_PARTS);
       const { events } = simulation;
-      onProgress({ requestsDone: cluster.workload.endedRequests, requests: trace.requests, events });
+      onProgress({
+        requestsDone: cluster.workload.endedRequests,
+        requests: trace.requests,
+        events,
+      });
     }
   }
   simulation.run();

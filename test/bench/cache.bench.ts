@@ -7,9 +7,9 @@ import type { EvictionModule } from '../../src/core/policy.ts';
 import { streamOfKeys } from '../../src/study/cache/access-stream.ts';
 import { internKeys } from '../../src/study/cache/foreign-text.ts';
 import { StreamFuture } from '../../src/study/cache/future.ts';
+import { defaultParams } from '../../src/study/cache/policies.ts';
 import { CachePool, ReplayContext } from '../../src/study/cache/pool.ts';
 import { replay } from '../../src/study/cache/replay.ts';
-import { defaultParams } from '../../src/study/cache/policies.ts';
 
 const ACCESSES = 20_000_000;
 const KEYS = 1_000_000;

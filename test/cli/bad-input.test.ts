@@ -99,7 +99,10 @@ describe('bad configuration', () => {
   });
 
   it('VRAM that is too small for one request', () => {
-    const huge = line({ input_length: 2_000_000, hash_ids: Array.from({ length: 3907 }, (_, i) => i) });
+    const huge = line({
+      input_length: 2_000_000,
+      hash_ids: Array.from({ length: 3907 }, (_, i) => i),
+    });
     expectBadTrace([GOOD, huge], /:2/, /tokens/, /decode|prefill/);
   });
 

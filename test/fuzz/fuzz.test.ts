@@ -10,6 +10,7 @@ import { Disturbance } from '../../src/sim/disturbance.ts';
 import { CancellingIngress } from '../support/cancelling.ts';
 import { Causality } from '../support/causality.ts';
 import { prepare, type Simulated } from '../support/simulate.ts';
+import { TornReads } from '../support/torn-reads.ts';
 import { type Scenario, scenarioOf } from './scenario.ts';
 
 const SCENARIOS = 200;
@@ -26,6 +27,7 @@ async function run(seed: number): Promise<void> {
   const disturbed = rates !== null;
   const causality = new Causality(plan.topology, { disturbed, exact: true });
   const addresses = new AddressBook(plan.topology);
+  const torn = new TornReads(addresses, () => run.cluster.stores);
   let last = -1;
   const checker = {
     onFact(to: number) {
@@ -37,7 +39,7 @@ async function run(seed: number): Promise<void> {
   const run = prepare({
     plan,
     trace,
-    observers: [causality, checker],
+    observers: [causality, checker, torn],
     ...(rates === null ? {} : { disturbance: new Disturbance(rates, random) }),
   });
   const { cluster, simulation } = run;

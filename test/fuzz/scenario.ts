@@ -44,6 +44,7 @@ export async function scenarioOf(seed: number): Promise<Scenario> {
     mixed: dice.pick(0, 0, 1, 2),
     dramBlocks: dice.pick(1, 2, 5, 12, 30, 200, 200),
     hbmTokens: [1, 2, 3].map(() => dice.pick(100, 180, 220, 300, 600, 4096)),
+    railBytesPerNs: dice.pick(1, 1, 0.01),
     controlDelayNs: dice.pick(0, 1_000, 5_000, 5_000, 50_000),
   });
   const plan = await tinyPlan({
@@ -85,7 +86,7 @@ function policiesOf(dice: Dice): TinyPlan['policies'] & object {
 function settingsOf(dice: Dice): TinyPlan['settings'] & object {
   return {
     store: {
-      leaseTtlNs: dice.pick(20_000, 200_000, 10e6),
+      leaseTtlNs: dice.pick(20_000, 120_000, 10e6),
       guardNs: dice.pick(5_000, 15_000),
       reserveQueueRequests: dice.pick(0, 1, 100),
       parkingBytes: dice.pick(0, 1_000, 1e6),

@@ -4,8 +4,8 @@
  * 101.6 GB/s, control messages of 0.2 ms.
  */
 import { describe, expect, it } from 'vitest';
-import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import { Mark } from '../../src/core/host.ts';
+import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import { replay } from '../../src/study/replay.ts';
 
 const CONTROL_NS = 200_000;

@@ -33,6 +33,7 @@ export interface TinyShape {
   /** Tokens of working memory in every instance, or in each in turn. */
   readonly hbmTokens: number | readonly number[];
   readonly controlDelayNs: number;
+  readonly railBytesPerNs: number;
 }
 
 const SHAPE: TinyShape = {
@@ -43,13 +44,12 @@ const SHAPE: TinyShape = {
   dramBlocks: 64,
   hbmTokens: 4096,
   controlDelayNs: CONTROL_DELAY_NS,
+  railBytesPerNs: 1,
 };
 
 export function tinyTopology(shape: Partial<TinyShape> = {}): Topology {
-  const { prefill, decode, coupled, mixed, dramBlocks, hbmTokens, controlDelayNs } = {
-    ...SHAPE,
-    ...shape,
-  };
+  const wanted = { ...SHAPE, ...shape };
+  const { prefill, decode, coupled, mixed, hbmTokens, controlDelayNs } = wanted;
   const roles: Role[][][] = [
     ...Array.from({ length: prefill }, (): Role[][] => [['prefill']]),
     ...Array.from({ length: decode }, (): Role[][] => [['decode']]),
@@ -57,7 +57,7 @@ export function tinyTopology(shape: Partial<TinyShape> = {}): Topology {
     ...Array.from({ length: mixed }, (): Role[][] => [['prefill'], ['decode']]),
   ];
   const hbm = typeof hbmTokens === 'number' ? [hbmTokens] : hbmTokens;
-  const nodes = roles.map((_, id) => tinyNode(id, dramBlocks));
+  const nodes = roles.map((_, id) => tinyNode(id, wanted));
   const instances: InstanceSpec[] = [];
   for (const [node, ofNode] of roles.entries()) {
     for (const own of ofNode) {
@@ -88,14 +88,14 @@ export function tinyTopology(shape: Partial<TinyShape> = {}): Topology {
   };
 }
 
-function tinyNode(id: number, dramBlocks: number): Node {
+function tinyNode(id: number, { dramBlocks, railBytesPerNs }: TinyShape): Node {
   return {
     id,
     name: `n${id}`,
     group: 'all',
     gpus: 1,
     numaDomains: 1,
-    rails: [{ name: 'r0', bytesPerNs: 1, numa: 0, gpus: [0] }],
+    rails: [{ name: 'r0', bytesPerNs: railBytesPerNs, numa: 0, gpus: [0] }],
     hostToDeviceBytesPerNs: 2,
     hostToDeviceLatencyNs: 500,
     railEfficiency: 1,

@@ -30,8 +30,8 @@ const LEAVING = 3;
 
 const NOBODY: readonly number[] = [];
 
-/** Counters per slot of main: a Bloom filter with 0.1 % false positives takes 14.4. */
-const COUNTERS_PER_SLOT = 18;
+/** Counters per slot of main: half a cache line of the sketch. */
+const COUNTERS_PER_SLOT = 16;
 /** Counted uses per slot after which all counts are halved. */
 const SAMPLE = { libcachesim: 32, paper: 10 };
 

@@ -10,7 +10,7 @@ import {
   type TimeFigure,
 } from './figures.ts';
 
-/** Bins [from, to) in steps of `step`, the last of which may be half as long or longer by a half. */
+/** Bins [from, to) in steps of `step`; the last step takes the rest. */
 export interface Steps {
   readonly from: number;
   readonly to: number;
@@ -18,7 +18,7 @@ export interface Steps {
 }
 
 export function countOf({ from, to, step }: Steps): number {
-  return Math.max(1, Math.round((to - from) / step));
+  return Math.max(1, Math.floor((to - from) / step));
 }
 
 /** Bins of step `i`. */
@@ -115,14 +115,12 @@ export interface LegendEntry {
   readonly dashed?: boolean;
 }
 
-/** What the colours of a figure mean; nothing where there is one. */
+/** What the colours of a figure mean; nothing where there is but one, unless it is one of many. */
 export function legendOf({ figure }: Shown, page: PageData): readonly LegendEntry[] {
-  const entries = () => {
-    if (figure.kind === 'time') return linesFor(figure, page);
-    if (figure.kind === 'parts') return usedLines(figure.lines, page);
-    if (figure.kind === 'heat') return [];
-    return page.runs.map(({ name }, i) => ({ label: name, colour: RUN_COLOURS[i] }));
-  };
-  const all = entries();
-  return all.length > 1 ? all : [];
+  if (figure.kind === 'heat') return [];
+  if (figure.kind === 'parts') return usedLines(figure.lines, page);
+  const runs = page.runs.map(({ name }, i) => ({ label: name, colour: RUN_COLOURS[i] }));
+  const all = figure.kind === 'time' ? linesFor(figure, page) : runs;
+  const few = figure.kind === 'time' ? figure.lines.length < 2 : runs.length < 2;
+  return few ? [] : all;
 }

@@ -1,8 +1,8 @@
 /** The verdict, the key figures, the comparison of runs and the table of the slowest requests. */
 import { duration, integer, percent } from '../../../metrics/format.ts';
-import type { PageData, PageRun, Range } from '../data.ts';
+import type { PageData, PageRun, Range, RequestSample } from '../data.ts';
 import { RUN_COLOURS } from '../figures.ts';
-import { slowest } from '../rows.ts';
+import { slowest, timeUnit } from '../rows.ts';
 import { COMPARED, type Compared, type Stats, statsOf } from '../stats.ts';
 import { dot, el } from './dom.ts';
 
@@ -45,8 +45,8 @@ export function tiles(stats: Stats): HTMLElement {
   return el(
     'div',
     { class: 'tiles' },
-    tile('TTFT, 99th percentile', duration(ttft.p99), `median ${duration(ttft.p50)}`),
-    tile('TBT, 99th percentile', duration(tbt.p99), `median ${duration(tbt.p50)}`),
+    tile('TTFT p99', duration(ttft.p99), `median ${duration(ttft.p50)}`),
+    tile('TBT p99', duration(tbt.p99), `median ${duration(tbt.p50)}`),
     tile('Goodput', goodput, 'requests within the SLOs'),
     tile('Cache hits', percent(1 - sources.miss), from),
     tile('Busiest', busiest === null ? '–' : percent(busiest.ratio), busiest?.name ?? ''),
@@ -95,46 +95,41 @@ function deltaText(share: boolean, value: number, first: number): string {
   return `${sign}${((100 * Math.abs(difference)) / first).toFixed(1)} %`;
 }
 
+type Cell = (of: RequestSample, at: number) => string;
+
+const time =
+  (column: 'ttft' | 'queue' | 'transfer' | 'load' | 'compute' | 'handoff' | 'decode'): Cell =>
+  (of, at) =>
+    of[column][at] ? duration(of[column][at]) : '–';
+
+/** Columns of the slowest requests, after their name. */
+const SLOWEST: readonly (readonly [head: string, cell: Cell])[] = [
+  ['TTFT', time('ttft')],
+  ['Queue', time('queue')],
+  ['Transfer', time('transfer')],
+  ['Load', time('load')],
+  ['Compute', time('compute')],
+  ['Hand-off', time('handoff')],
+  ['Decode', time('decode')],
+  ['Prompt tokens', (of, at) => integer(of.input[at] ?? 0)],
+  ['Cached', (of, at) => percent((of.cached[at] ?? 0) / (of.input[at] || 1))],
+  ['Prefill on', (of, at) => of.instances[of.prefill[at]] || '–'],
+  ['Decode on', (of, at) => of.instances[of.decoder[at]] || '–'],
+];
+
 export function slowestTable(page: PageData, range: Range): HTMLElement {
-  const heads = [
-    'Request',
-    'TTFT',
-    'Queue',
-    'Transfer',
-    'Load',
-    'Compute',
-    'Hand-off',
-    'Decode',
-    'Prompt',
-    'Cached',
-    'Prefill on',
-    'Decode on',
-    'Arrived',
-  ];
+  const unit = timeUnit(page);
+  const arrived: Cell = (of, at) => ((of.arrived[at] ?? 0) / unit.ns).toFixed(1);
+  const columns = [...SLOWEST, [`Arrived, ${unit.name}`, arrived] as const];
+  const heads = ['Request', ...columns.map(([head]) => head)];
   const rows = slowest(page, range).map(({ label, run, at }) => {
-    const of = run.requests;
-    const time = (values: readonly (number | null)[]) => duration(values[at]);
-    const input = of.input[at] ?? 0;
-    const cells = [
-      time(of.ttft),
-      time(of.queue),
-      time(of.transfer),
-      time(of.load),
-      time(of.compute),
-      time(of.handoff),
-      time(of.decode),
-      `${integer(input)} tokens`,
-      percent(input === 0 ? 0 : (of.cached[at] ?? 0) / input),
-      of.instances[of.prefill[at]] || '–',
-      of.instances[of.decoder[at]] || '–',
-      `at ${time(of.arrived)}`,
-    ];
-    return el('tr', {}, el('th', { scope: 'row' }, label), ...cells.map((c) => el('td', {}, c)));
+    const cells = columns.map(([, cell]) => el('td', {}, cell(run.requests, at)));
+    return el('tr', {}, el('th', { scope: 'row' }, label), ...cells);
   });
   return el(
     'table',
     {},
-    el('thead', {}, el('tr', {}, ...heads.map((h) => el('th', { scope: 'col' }, h)))),
+    el('thead', {}, el('tr', {}, ...heads.map((head) => el('th', { scope: 'col' }, head)))),
     el('tbody', {}, ...rows),
   );
 }
