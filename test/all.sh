@@ -9,6 +9,7 @@ need() {
   command -v "$2" >/dev/null 2>&1 || needed+=("$1")
 }
 need procps ps
+need chromium chromium
 
 if [ ${#needed[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -6,6 +6,7 @@ import { VERSION } from '../study/version.ts';
 import { addPoliciesCommand } from './policies.ts';
 import { EXIT, reportError } from './problems.ts';
 import { addReplayCommand } from './replay.ts';
+import { addReportCommand } from './report.ts';
 import { addSchemaCommand } from './schema.ts';
 import { addTraceCommand } from './trace.ts';
 
@@ -16,6 +17,7 @@ function program(): Command {
     .showHelpAfterError('(--help shows how)')
     .exitOverride();
   addReplayCommand(command);
+  addReportCommand(command);
   addTraceCommand(command);
   addPoliciesCommand(command);
   addSchemaCommand(command);

@@ -2,13 +2,13 @@
  * Named random streams: seed + '/' + name, so that a new consumer disturbs no other. Alea, because
  * seedrandom's default generator is four times slower.
  */
-import seedrandom from 'seedrandom';
+import alea, { type Alea, type AleaState } from 'seedrandom/lib/alea.js';
 
 export class RandomStream {
-  private readonly generator: seedrandom.StatefulPRNG<seedrandom.State.Alea>;
+  private readonly generator: Alea;
 
   constructor(seed: number, name: string) {
-    this.generator = seedrandom.alea(`${seed}/${name}`, { state: true });
+    this.generator = alea(`${seed}/${name}`, { state: true });
   }
 
   /** Uniform in [0, 1), 32 bits. */
@@ -21,7 +21,7 @@ export class RandomStream {
   }
 
   loadState(state: unknown): void {
-    const restored = seedrandom.alea('', { state: state as seedrandom.State.Alea });
+    const restored = alea('', { state: state as AleaState });
     Object.assign(this, { generator: restored });
   }
 }

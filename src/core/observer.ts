@@ -13,3 +13,14 @@ export interface Observer {
   onStep?(from: Address, step: Step, atNs: number): void;
   onRun?(from: Address, run: Run, atNs: number): void;
 }
+
+/** An observer that has the method. */
+export type Watcher<K extends keyof Observer> = Observer & Required<Pick<Observer, K>>;
+
+/** Those who have the method, so that a host asks nobody else. */
+export function watchers<K extends keyof Observer>(
+  observers: readonly Observer[],
+  method: K,
+): Watcher<K>[] {
+  return observers.filter((o): o is Watcher<K> => o[method] !== undefined);
+}

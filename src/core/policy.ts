@@ -98,7 +98,8 @@ export interface Future {
 
 /**
  * The order of one tier. Slots are 0 .. capacitySlots-1; a slot holds one block. For a miss the
- * tier calls onMiss, then (if full) victim and onRemove, then onInsert.
+ * tier calls onMiss, then (if full) victim and onRemove, then onInsert. Where there is `reclaim`,
+ * it comes before victim, and onRemove follows for each slot that it names.
  */
 export interface EvictionPolicy {
   /** A block that is not resident was asked for. */
@@ -109,7 +110,11 @@ export interface EvictionPolicy {
   onRemove(slot: number, cause: RemovalCause): void;
   /** The slot to free for block `incoming`: resident, not pinned. REFUSE when there is none. */
   victim(incoming: number, pinned: Pinned): number;
-  /** Slots to free in one round when asked for `count`; for policies that free in batches. */
+  /**
+   * Slots to free in one round, for policies that free in batches or at limits of their own.
+   * `count` slots are needed now; 0 asks what should go although there is room (expired, above a
+   * watermark): before a miss is inserted, and whenever a request comes.
+   */
   reclaim?(count: number, pinned: Pinned): readonly number[];
   /** Slots that the policy believes resident, re-derived from its own structures: a check. */
   size(): number;

@@ -12,22 +12,6 @@ export type SlotState = (typeof SlotState)[keyof typeof SlotState];
 
 const NONE = -1;
 
-/** Slots that may not go, as an eviction policy sees them. */
-class PinnedSlots implements Pinned {
-  count = 0;
-  readonly flags: Uint8Array;
-
-  constructor(capacitySlots: number) {
-    this.flags = new Uint8Array(capacitySlots);
-  }
-
-  set(slot: number, pinned: boolean): void {
-    const flag = pinned ? 1 : 0;
-    this.count += flag - this.flags[slot];
-    this.flags[slot] = flag;
-  }
-}
-
 /** What the pool tells its store: a block stopped being readable. */
 export interface PoolWatcher {
   blockGone(block: number): void;
@@ -46,9 +30,9 @@ export class TierPool {
   private readonly blocks: Int32Array;
   private readonly readers: Int32Array;
   private readonly pins: Uint8Array;
-  /** Leased, filling and pinned slots; `firm` without those that are only soft-pinned. */
-  private readonly pinned: PinnedSlots;
-  private readonly firm: PinnedSlots;
+  private softPins = 0;
+  /** Leased, filling and pinned slots. */
+  private readonly pinned: { count: number; readonly flags: Uint8Array };
   private readonly freeSlots: Int32Array;
   private freeCount: number;
   /** Slot of each block, plus one; 0 when it is not here. Grows with the block ids. */
@@ -63,8 +47,7 @@ export class TierPool {
     this.blocks = new Int32Array(capacitySlots).fill(NONE);
     this.readers = new Int32Array(capacitySlots);
     this.pins = new Uint8Array(capacitySlots);
-    this.pinned = new PinnedSlots(capacitySlots);
-    this.firm = new PinnedSlots(capacitySlots);
+    this.pinned = { count: 0, flags: new Uint8Array(capacitySlots) };
     this.policy = policy;
     this.freeSlots = new Int32Array(capacitySlots);
     for (let i = 0; i < capacitySlots; i++) this.freeSlots[i] = capacitySlots - 1 - i;
@@ -142,19 +125,20 @@ export class TierPool {
   }
 
   lease(slot: number): void {
-    this.readers[slot]++;
-    this.updatePin(slot);
+    if (this.readers[slot]++ === 0) this.updatePin(slot);
   }
 
   unlease(slot: number): void {
     assert(this.readers[slot] > 0, 'more leases returned than given');
-    this.readers[slot]--;
-    if (this.states[slot] === SlotState.leaving && this.readers[slot] === 0) this.free(slot);
+    if (--this.readers[slot] > 0) return;
+    if (this.states[slot] === SlotState.leaving) this.free(slot);
     else this.updatePin(slot);
   }
 
   /** Holds a readable block in the tier, until it is pinned otherwise or invalidated. */
   pin(slot: number, pin: Pin): void {
+    if (this.pins[slot] === Pin.soft) this.softPins--;
+    if (pin === Pin.soft) this.softPins++;
     this.pins[slot] = pin;
     this.updatePin(slot);
   }
@@ -212,8 +196,8 @@ export class TierPool {
       if (this.freeCount > 0) return true;
     }
     let slot = this.policy.victim(incoming, this.pinned);
-    if (slot === REFUSE && this.firm.count < this.pinned.count) {
-      slot = this.policy.victim(incoming, this.firm);
+    if (slot === REFUSE && this.softPins > 0) {
+      slot = this.policy.victim(incoming, this.withoutSoftPins());
     }
     if (slot === REFUSE) return false;
     this.evict(slot);
@@ -226,7 +210,8 @@ export class TierPool {
       slot >= 0 &&
       slot < this.capacitySlots &&
       this.states[slot] === SlotState.ready &&
-      this.firm.flags[slot] === 0;
+      this.readers[slot] === 0 &&
+      this.pins[slot] !== Pin.hard;
     if (!legal) throw new PolicyError(`the eviction policy chose slot ${slot}: pinned or empty`);
     this.evictions++;
     this.policy.onRemove(slot, 'evict');
@@ -243,20 +228,37 @@ export class TierPool {
 
   private forget(slot: number): void {
     this.slotOf[this.blocks[slot]] = 0;
-    this.pins[slot] = Pin.none;
+    if (this.pins[slot] !== Pin.none) this.pin(slot, Pin.none);
   }
 
   private free(slot: number): void {
     this.blocks[slot] = NONE;
     this.states[slot] = SlotState.free;
     this.freeSlots[this.freeCount++] = slot;
-    this.updatePin(slot);
+    if (this.pinned.flags[slot] !== 0) this.updatePin(slot);
   }
 
   private updatePin(slot: number): void {
-    const used = this.states[slot] === SlotState.filling || this.readers[slot] > 0;
-    this.firm.set(slot, used || this.pins[slot] === Pin.hard);
-    this.pinned.set(slot, used || this.pins[slot] !== Pin.none);
+    const { pinned } = this;
+    const flag = this.isUsed(slot) || this.pins[slot] !== Pin.none ? 1 : 0;
+    pinned.count += flag - pinned.flags[slot];
+    pinned.flags[slot] = flag;
+  }
+
+  private isUsed(slot: number): boolean {
+    return this.states[slot] === SlotState.filling || this.readers[slot] > 0;
+  }
+
+  /** For the second pass: slots that are only soft-pinned may go. */
+  private withoutSoftPins(): Pinned {
+    const flags = this.pinned.flags.slice();
+    let { count } = this.pinned;
+    for (let slot = 0; slot < flags.length; slot++) {
+      if (this.pins[slot] !== Pin.soft || this.isUsed(slot)) continue;
+      flags[slot] = 0;
+      count--;
+    }
+    return { count, flags };
   }
 
   private growBlocks(block: number): void {

@@ -53,6 +53,8 @@ export class Recorder implements Observer {
     stream: 0,
   };
   endNs = 0;
+  private firstArrivalNs = Number.POSITIVE_INFINITY;
+  private lastFinishNs = Number.NEGATIVE_INFINITY;
   private readonly addresses: AddressBook;
   private readonly logs: GapLog[] = [];
   /** Number of the first decode step of each request. */
@@ -86,13 +88,19 @@ export class Recorder implements Observer {
     };
   }
 
+  /** First arrival to last end of a request. */
+  get durationNs(): number {
+    return Math.max(0, this.lastFinishNs - this.firstArrivalNs);
+  }
+
   column(mark: Mark): Float64Array {
     return this.columns[mark];
   }
 
   onFact(to: Address, fact: Fact): void {
     const { body } = fact;
-    this.endNs = fact.atNs;
+    // A timer that finds nothing to do is not part of the run.
+    if (body.kind !== 'wake') this.endNs = fact.atNs;
     if (body.kind === 'runEnded') this.onRunEnded(this.addresses.instanceId(to), body);
     else if (body.kind === 'stepEnded') this.onStepEnded(this.addresses.instanceId(to), body);
     else if (body.kind === 'transferEnded') this.onTransferEnded(to, body);
@@ -101,7 +109,8 @@ export class Recorder implements Observer {
   onMark(from: Address, request: number, mark: Mark, value: number): void {
     this.columns[mark][request] = value;
     if (mark === Mark.joinedNs) this.onJoined(this.addresses.instanceId(from), request);
-    else if (mark === Mark.finishedNs) this.onFinished(from, request);
+    else if (mark === Mark.arrivedNs) this.firstArrivalNs = Math.min(this.firstArrivalNs, value);
+    else if (mark === Mark.finishedNs) this.onFinished(from, request, value);
   }
 
   onCount(_from: Address, what: Count, by: number): void {
@@ -152,7 +161,8 @@ export class Recorder implements Observer {
     this.firstStep[request] = log.base + log.length;
   }
 
-  private onFinished(from: Address, request: number): void {
+  private onFinished(from: Address, request: number, atNs: number): void {
+    this.lastFinishNs = Math.max(this.lastFinishNs, atNs);
     const first = this.firstStep[request];
     if (Number.isNaN(first)) return;
     this.firstStep[request] = Number.NaN;

@@ -5,7 +5,7 @@ import type { TraceColumns } from '../core/trace-columns.ts';
 import { linkBytesPerNs, NODE_LINKS, RESOURCE_KINDS, type ResourceKind } from './links.ts';
 import type { Recorder } from './recorder.ts';
 import { CAUSES, type RequestColumns, requestColumns, type SloTargets } from './requests.ts';
-import { type Distribution, distribution } from './select.ts';
+import { type Distribution, distribution, sum } from './select.ts';
 
 /** Means over the completed requests; they add up to the mean of e2e. */
 export interface Breakdown {
@@ -87,15 +87,15 @@ export function summarise(inputs: ResultInputs): Result {
   const requests = countRequests(recorder);
   const columns = requestColumns(recorder, trace, slo);
   const good = sum(columns.good);
-  const durationNs = spanNs(recorder);
+  const { durationNs } = recorder;
   return {
     version,
     seed,
     config,
     trace: {
       requests: trace.requests,
-      inputTokens: sum(trace.inputTokens),
-      outputTokens: sum(trace.outputTokens),
+      inputTokens: total(trace.inputTokens),
+      outputTokens: total(trace.outputTokens),
       sha256: trace.sha256,
     },
     requests,
@@ -117,7 +117,7 @@ export function summarise(inputs: ResultInputs): Result {
     bytes: bytesByKind(recorder),
     busiest: busiest(recorder, durationNs),
     counts: {
-      evictions: sum(inputs.evictions),
+      evictions: total(inputs.evictions),
       ...Object.fromEntries(COUNT_NAMES.map((name, i) => [name, recorder.counts[i]])),
     },
     durationNs,
@@ -145,79 +145,71 @@ function countRequests(recorder: Recorder): Result['requests'] {
   return { ...counts, causes };
 }
 
-/** First arrival to last end. */
-function spanNs(recorder: Recorder): number {
-  const arrivedNs = recorder.column(Mark.arrivedNs);
-  const finishedNs = recorder.column(Mark.finishedNs);
-  let first = Number.POSITIVE_INFINITY;
-  let last = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < recorder.requests; i++) {
-    if (arrivedNs[i] < first) first = arrivedNs[i];
-    if (finishedNs[i] > last) last = finishedNs[i];
-  }
-  return Math.max(0, last - first);
-}
-
+/** Means over the completed requests. */
 function breakdown(recorder: Recorder, columns: RequestColumns): Breakdown {
   const outcomes = recorder.column(Mark.outcome);
-  const mean = (part: Float64Array) => {
-    let total = 0;
-    let completed = 0;
-    for (let i = 0; i < part.length; i++) {
-      if (outcomes[i] !== Outcome.completed) continue;
-      total += part[i];
-      completed++;
-    }
-    return completed === 0 ? null : total / completed;
-  };
+  const { queueNs, transferNs, loadNs, computeNs, handoffNs, decodeNs } = columns;
+  const sums = [0, 0, 0, 0, 0, 0];
+  let completed = 0;
+  for (let i = 0; i < outcomes.length; i++) {
+    if (outcomes[i] !== Outcome.completed) continue;
+    completed++;
+    sums[0] += queueNs[i];
+    sums[1] += transferNs[i];
+    sums[2] += loadNs[i];
+    sums[3] += computeNs[i];
+    sums[4] += handoffNs[i];
+    sums[5] += decodeNs[i];
+  }
+  const [queue, transfer, load, compute, handoff, decode] = sums.map((total) =>
+    completed === 0 ? null : total / completed,
+  );
   return {
-    queueNs: mean(columns.queueNs),
-    transferNs: mean(columns.transferNs),
-    loadNs: mean(columns.loadNs),
-    computeNs: mean(columns.computeNs),
-    handoffNs: mean(columns.handoffNs),
-    decodeNs: mean(columns.decodeNs),
+    queueNs: queue,
+    transferNs: transfer,
+    loadNs: load,
+    computeNs: compute,
+    handoffNs: handoff,
+    decodeNs: decode,
   };
 }
+
+const SOURCE_MARKS = [Mark.hbmTokens, Mark.dramTokens, Mark.ssdTokens, Mark.peerTokens];
 
 /** Over the requests whose prompt ran. */
 function hits(recorder: Recorder, trace: TraceColumns): Result['hit'] {
   const started = recorder.column(Mark.startedNs);
-  const marks = { hbm: Mark.hbmTokens, dram: Mark.dramTokens, ssd: Mark.ssdTokens } as const;
-  const columns = {
-    hbm: recorder.column(marks.hbm),
-    dram: recorder.column(marks.dram),
-    ssd: recorder.column(marks.ssd),
-    peer: recorder.column(Mark.peerTokens),
-  };
-  const bySource = { hbm: 0, dram: 0, ssd: 0, peer: 0, miss: 0 };
+  const columns = SOURCE_MARKS.map((mark) => recorder.column(mark));
+  const totals = [0, 0, 0, 0];
   let tokens = 0;
   let blocks = 0;
+  let hitTokens = 0;
   let hitBlocks = 0;
   let ran = 0;
   let hitRequests = 0;
-  for (let i = 0; i < recorder.requests; i++) {
+  for (let i = 0; i < started.length; i++) {
     if (Number.isNaN(started[i])) continue;
-    ran++;
-    tokens += trace.inputTokens[i];
     const length = trace.blockStart[i + 1] - trace.blockStart[i];
-    blocks += length;
     let hit = 0;
-    for (const source of ['hbm', 'dram', 'ssd', 'peer'] as const) {
+    for (let source = 0; source < columns.length; source++) {
       const value = columns[source][i];
       if (Number.isNaN(value)) continue;
-      bySource[source] += value;
+      totals[source] += value;
       hit += value;
     }
-    bySource.miss += trace.inputTokens[i] - hit;
+    ran++;
+    tokens += trace.inputTokens[i];
+    blocks += length;
+    hitTokens += hit;
     hitBlocks += Math.min(length, Math.ceil(hit / trace.blockTokens));
     if (hit > 0) hitRequests++;
   }
+  const [hbm, dram, ssd, peer] = totals;
   return {
-    tokensRatio: tokens === 0 ? null : (tokens - bySource.miss) / tokens,
+    tokensRatio: tokens === 0 ? null : hitTokens / tokens,
     blocksRatio: blocks === 0 ? null : hitBlocks / blocks,
     requestsRatio: ran === 0 ? null : hitRequests / ran,
-    bySource,
+    bySource: { hbm, dram, ssd, peer, miss: tokens - hitTokens },
   };
 }
 
@@ -259,8 +251,8 @@ function busiest(recorder: Recorder, durationNs: number): BusyResource[] {
   return rows.slice(0, 10);
 }
 
-function sum(values: ArrayLike<number>): number {
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += values[i];
-  return total;
+function total(values: ArrayLike<number>): number {
+  let all = 0;
+  for (let i = 0; i < values.length; i++) all += values[i];
+  return all;
 }

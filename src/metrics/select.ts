@@ -47,7 +47,22 @@ function selectLargest(values: Float64Array, n: number, count: number): void {
 
 /** The values that are numbers, ascending. */
 export function sortedNumbers(values: Float64Array): Float64Array {
-  return values.filter((value) => !Number.isNaN(value)).sort();
+  const ascending = values.slice().sort();
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    // The sort puts NaN last.
+    if (Number.isNaN(ascending[middle])) high = middle;
+    else low = middle + 1;
+  }
+  return ascending.subarray(0, low);
+}
+
+export function sum(values: Float64Array): number {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i];
+  return total;
 }
 
 /** Nearest-rank percentile of ascending values: the least value that `share` of them do not exceed. */
@@ -68,10 +83,8 @@ export interface Distribution {
 /** Mean, nearest-rank percentiles and maximum; null when there is nothing. */
 export function distribution(values: Float64Array): Distribution {
   const ascending = sortedNumbers(values);
-  let sum = 0;
-  for (const value of ascending) sum += value;
   return {
-    mean: ascending.length === 0 ? null : sum / ascending.length,
+    mean: ascending.length === 0 ? null : sum(ascending) / ascending.length,
     p50: percentile(ascending, 0.5),
     p90: percentile(ascending, 0.9),
     p95: percentile(ascending, 0.95),

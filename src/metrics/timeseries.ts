@@ -80,7 +80,7 @@ export class TimeSeriesSampler implements Observer {
   }
 
   onFact(to: Address, { atNs, body }: Fact): void {
-    this.endNs = atNs;
+    if (body.kind !== 'wake') this.endNs = atNs;
     if (body.kind === 'runEnded') this.onRunEnded(this.addresses.instanceId(to), atNs);
     else if (body.kind === 'stepEnded') this.onStepEnded(this.addresses.instanceId(to), atNs, body);
     else if (body.kind === 'transferEnded') this.onTransferEnded(to, atNs, body);

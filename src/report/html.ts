@@ -5,12 +5,13 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, extname, join } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildSync } from 'esbuild';
 import { integer } from '../metrics/format.ts';
+import { replaceFiles } from './files.ts';
 import type { PageData } from './page/data.ts';
-import { OVERVIEW, type Shown, sectionsFor } from './page/figures.ts';
+import { figuresFor, OVERVIEW, type Shown } from './page/figures.ts';
 import { pageData, type Run } from './page-data.ts';
 import { vegaSpec } from './specs.ts';
 import { STYLE } from './style.ts';
@@ -19,8 +20,13 @@ const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sa
 /** Width before the page sets it, px. */
 const WIDTH = 560;
 
-export function reportHtml(runs: readonly Run[]): string {
-  const page = pageData(runs);
+/** Writes a report of runs; answers its path. */
+export function writeReport(path: string, runs: readonly Run[], page = pageData(runs)): string {
+  const files = new Map([[basename(path), reportHtml(runs, page)]]);
+  return replaceFiles(dirname(path), files)[0];
+}
+
+export function reportHtml(runs: readonly Run[], page = pageData(runs)): string {
   const scripts = [vegaRuntime(), pageScript()].map((code) =>
     code.replace(/<\/script/gi, '<\\/script'),
   );
@@ -79,7 +85,7 @@ function body(runs: readonly Run[], page: PageData): string {
 <span class="muted">${OVERVIEW.note}</span>
 <button id="clear" type="button" disabled>Show the whole run</button>
 </div>
-<div id="overview" class="chart" role="img" aria-label="${OVERVIEW.title}"></div>
+<div id="overview" class="chart"></div>
 <div class="sliders">
 <input id="from" type="range" min="0" max="${page.bins}" step="1" value="0" aria-label="Start">
 <input id="to" type="range" min="0" max="${page.bins}" step="1" value="${page.bins}" aria-label="End">
@@ -109,7 +115,7 @@ function description(runs: readonly Run[]): string {
 function specsOf(page: PageData): Record<string, unknown> {
   const names = page.runs.map(({ name }) => name);
   const overview = { id: OVERVIEW.id, title: OVERVIEW.title, figure: OVERVIEW, run: -1 };
-  const all: Shown[] = [overview, ...sectionsFor(names).flatMap(({ shown }) => shown)];
+  const all: Shown[] = [overview, ...figuresFor(names)];
   const options = { font: FONT, width: WIDTH, interactive: true };
   return Object.fromEntries(all.map((shown) => [shown.id, vegaSpec(shown, page, options)]));
 }

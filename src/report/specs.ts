@@ -12,7 +12,7 @@ import {
   type TimeFigure,
 } from './page/figures.ts';
 import { type LegendEntry, linesFor, usedLines } from './page/lines.ts';
-import { rowsOf, timeUnit } from './page/rows.ts';
+import { heatMost, rowsOf, timeUnit } from './page/rows.ts';
 import { FONT_SIZE, figureConfig, variable } from './theme.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -20,6 +20,8 @@ type Json = Readonly<Record<string, unknown>>;
 /** Height of a figure over time, of a row of a heat map and of a bar, px. */
 const TIME_HEIGHT = 190;
 const OVERVIEW_HEIGHT = 44;
+/** Its plot ends where the sliders below it do. */
+const OVERVIEW_PADDING = { left: 6, right: 6, top: 2, bottom: 5 };
 const HEAT_ROW = 17;
 const BAR_ROW = 26;
 
@@ -34,6 +36,7 @@ export function vegaSpec(shown: Shown, page: PageData, options: SpecOptions): Ve
   const { font, width, interactive } = options;
   const spec = {
     data: { name: 'rows', values: [] },
+    description: `${shown.title}. ${shown.figure.note}`,
     ...(interactive ? {} : { title: shown.title }),
     width,
     autosize: { type: 'fit-x', contains: 'padding' },
@@ -109,10 +112,11 @@ function colours(lines: readonly LegendEntry[], legend: Json | null): Json {
 function fileLegend(lines: readonly LegendEntry[], interactive: boolean): Json | null {
   if (interactive || lines.length < 2) return null;
   const labels = Object.fromEntries(lines.map(({ label }, i) => [`s${i}`, label]));
-  return { labelExpr: `${JSON.stringify(labels)}[datum.value]`, columns: { expr: LEGEND_COLUMNS } };
+  return { labelExpr: `${JSON.stringify(labels)}[datum.value]`, columns: LEGEND_COLUMNS };
 }
 
-const LEGEND_COLUMNS = 'max(1, floor(width / 160))';
+/** Entries side by side in the legend of a figure in a file. */
+const LEGEND_COLUMNS = 4;
 
 // --- kinds --------------------------------------------------------------------------------------
 
@@ -167,7 +171,9 @@ function timeView(figure: TimeFigure, page: PageData, interactive: boolean): Jso
   };
   const drawn = { transform: [fold, { filter: 'isValid(datum.v)' }], ...marks[figure.mark] };
   return {
-    ...(figure.overview ? { height: OVERVIEW_HEIGHT, padding: 0 } : { height: TIME_HEIGHT }),
+    ...(figure.overview
+      ? { height: OVERVIEW_HEIGHT, padding: OVERVIEW_PADDING }
+      : { height: TIME_HEIGHT }),
     params: [timeParams(page)],
     layer: [drawn, ...(interactive ? [strip(x)] : [])],
   };
@@ -204,7 +210,11 @@ function heatView(
   const { format } = MEASURES[figure.measure];
   return {
     height: HEAT_ROW * Math.max(1, rows.length),
-    params: [timeParams(page), ...(interactive ? [brush()] : [])],
+    params: [
+      timeParams(page),
+      { name: 'most', value: heatMost(figure, page, null) },
+      ...(interactive ? [brush()] : []),
+    ],
     view: { fill: variable('cell') },
     mark: { type: 'rect', fill: variable('blue'), tooltip: { content: 'data' } },
     encoding: {
@@ -219,7 +229,7 @@ function heatView(
       opacity: {
         field: 'v',
         type: 'quantitative',
-        scale: { range: [0, 1], zero: true, nice: true },
+        scale: { domain: { expr: '[0, most]' }, range: [0, 1], nice: true },
         legend: {
           symbolType: 'square',
           symbolFillColor: variable('blue'),
@@ -231,6 +241,15 @@ function heatView(
     },
   };
 }
+
+/** Seen when it is pointed at. */
+const HOVERED_POINT = {
+  type: 'point',
+  filled: true,
+  size: 90,
+  opacity: 0,
+  tooltip: { content: 'data' },
+};
 
 function cdfView(page: PageData, interactive: boolean): Json {
   const names = page.runs.map(({ name }) => name);
@@ -245,7 +264,7 @@ function cdfView(page: PageData, interactive: boolean): Json {
     field: 's',
     type: 'nominal',
     scale: { domain: names, range: names.map((_, i) => variable(RUN_COLOURS[i])) },
-    legend: interactive || names.length === 1 ? null : { columns: { expr: LEGEND_COLUMNS } },
+    legend: interactive || names.length === 1 ? null : { columns: LEGEND_COLUMNS },
   };
   const { ttftNs } = page.runs[0].result.slo;
   const slo = ttftNs * MEASURES.seconds.factor;
@@ -272,11 +291,7 @@ function cdfView(page: PageData, interactive: boolean): Json {
         ],
       },
       { mark: { type: 'line', interpolate: 'step-after' }, encoding: { x, y, color } },
-      {
-        name: 'hover',
-        mark: { type: 'point', filled: true, size: 90, opacity: 0, tooltip: { content: 'data' } },
-        encoding: { x, y, color },
-      },
+      ...(interactive ? [{ name: 'points', mark: HOVERED_POINT, encoding: { x, y, color } }] : []),
     ],
   };
 }
@@ -296,7 +311,7 @@ function partsView(
       y: {
         field: 'row',
         type: 'nominal',
-        sort: null,
+        sort: { field: 'at', op: 'min' },
         axis: { title: null, labelLimit: 160 },
         scale: { padding: 0.2 },
       },

@@ -66,16 +66,21 @@ button:disabled { color: var(--muted); cursor: default; }
 }
 
 .grid { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 12px; }
+
+.group {
+  grid-column: 1 / -1; display: grid; gap: 12px;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr));
+}
 figure { padding: 14px 16px 8px; min-width: 0; }
 figure.wide { grid-column: 1 / -1; }
 figcaption { margin-bottom: 8px; }
 .empty { color: var(--muted); padding: 24px 0; }
 .chart { min-width: 0; touch-action: pan-y; user-select: none; }
 .chart svg { display: block; max-width: 100%; }
-#overview { margin: 2px 6px 0; }
+#overview { margin-top: 2px; }
 #figures .chart, #overview { cursor: crosshair; }
 .hover_marks path:hover { opacity: 0.09; }
-.cdf_marks path:hover { opacity: 1; }
+.points_marks path:hover { opacity: 1; }
 .marks.mark-rect path { shape-rendering: crispEdges; }
 
 .scroll { overflow-x: auto; }

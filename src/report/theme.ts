@@ -51,7 +51,7 @@ export function figureConfig(font: string): Record<string, unknown> {
     aria: false,
     background: null,
     font,
-    padding: { left: 2, right: 12, top: 4, bottom: 2 },
+    padding: { left: 6, right: 12, top: 6, bottom: 4 },
     view: { stroke: null },
     axis: {
       ...label,

@@ -8,7 +8,7 @@ import { assert } from '../core/errors.ts';
 import type { Count, Host, Machine, Mark, Run, Step, Transfer } from '../core/host.ts';
 import { EventQueue } from '../core/kit/event-queue.ts';
 import type { Body, Fact, Message, TransferEnded } from '../core/messages.ts';
-import type { Observer } from '../core/observer.ts';
+import { type Observer, type Watcher, watchers } from '../core/observer.ts';
 import { type Address, AddressBook, type Topology, WORKLOAD } from '../core/topology.ts';
 import { Gpus } from './compute.ts';
 import type { Disturbance } from './disturbance.ts';
@@ -54,6 +54,9 @@ export class Simulation {
   private readonly table = new EventTable();
   private readonly transfers: Transfers;
   private readonly gpus: Gpus[];
+  private readonly factWatchers: readonly Watcher<'onFact'>[];
+  private readonly sendWatchers: readonly Watcher<'onSend'>[];
+  private readonly markWatchers: readonly Watcher<'onMark'>[];
   private readonly observers: readonly Observer[];
   private readonly disturbance: Disturbance | null;
   private machines: readonly Machine[] = [];
@@ -70,6 +73,9 @@ export class Simulation {
     this.transfers = new Transfers(topology, this.network);
     this.gpus = costs.map((cost) => new Gpus(cost, topology.kv.layers, loadOverlap));
     this.observers = options.observers;
+    this.factWatchers = watchers(options.observers, 'onFact');
+    this.sendWatchers = watchers(options.observers, 'onSend');
+    this.markWatchers = watchers(options.observers, 'onMark');
     this.disturbance = options.disturbance;
   }
 
@@ -132,12 +138,12 @@ export class Simulation {
   }
 
   private handleOne(to: Address, from: Address, body: Body): void {
-    const { fact, observers } = this;
+    const { fact, factWatchers } = this;
     this.events++;
     fact.atNs = this.nowNs;
     fact.from = from;
     fact.body = body;
-    for (const observer of observers) observer.onFact?.(to, fact);
+    for (let i = 0; i < factWatchers.length; i++) factWatchers[i].onFact(to, fact);
     this.machines[to].handle(fact);
   }
 
@@ -148,8 +154,8 @@ export class Simulation {
   // --- commands -------------------------------------------------------------------------------
 
   send(from: Address, to: Address, message: Message): void {
-    const { addresses, observers } = this;
-    for (const observer of observers) observer.onSend?.(from, to, message, this.nowNs);
+    const { addresses } = this;
+    for (const watcher of this.sendWatchers) watcher.onSend(from, to, message, this.nowNs);
     const node = addresses.nodeOf[from];
     if (node >= 0 && node === addresses.nodeOf[to]) {
       this.nearTo.push(to);
@@ -220,7 +226,8 @@ export class Simulation {
   }
 
   mark(from: Address, request: number, mark: Mark, value: number): void {
-    for (const observer of this.observers) observer.onMark?.(from, request, mark, value);
+    const { markWatchers } = this;
+    for (let i = 0; i < markWatchers.length; i++) markWatchers[i].onMark(from, request, mark, value);
   }
 
   count(from: Address, what: Count, by: number): void {

@@ -6,9 +6,14 @@ import { type PolicyRefs, type ResolvedConfig, resolveConfig } from '../config/r
 import { type Cluster, wireCluster } from '../config/wire.ts';
 import { PolicyError } from '../core/errors.ts';
 import type { Observer } from '../core/observer.ts';
+import type { Topology } from '../core/topology.ts';
 import type { TraceColumns } from '../core/trace-columns.ts';
 import { Recorder } from '../metrics/recorder.ts';
+import { requestColumns, requestTable, type SloTargets } from '../metrics/requests.ts';
 import { type Result, summarise } from '../metrics/result.ts';
+import type { TimeSeries } from '../metrics/series.ts';
+import type { Table } from '../metrics/table.ts';
+import { TimeSeriesSampler } from '../metrics/timeseries.ts';
 import { Simulation } from '../sim/simulation.ts';
 import { openTrace } from '../trace/open.ts';
 import { scaleRate } from '../trace/transform.ts';
@@ -25,8 +30,10 @@ export interface ReplayOptions extends ConfigOptions {
   readonly limit?: number;
   /** Multiplies the arrival rate. */
   readonly rate?: number;
-  /** More who watch the run. */
-  readonly observers?: readonly Observer[];
+  /** Sample the run over time, for its report. */
+  readonly sampled?: boolean;
+  /** More who watch the run, made once topology and trace are known. */
+  readonly observe?: (topology: Topology, trace: TraceColumns) => readonly Observer[];
   readonly onProgress?: (progress: ReplayProgress) => void;
 }
 
@@ -44,6 +51,8 @@ export interface Replay {
   readonly cluster: Cluster;
   /** Facts that were handled. */
   readonly events: number;
+  /** What became of each request, and the run over time; null when it was not sampled. */
+  readonly samples: { readonly requests: Table; readonly series: TimeSeries } | null;
 }
 
 /** Parts that progress is reported between. */
@@ -68,11 +77,17 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
   const policies = await loadPolicies(resolved.policies);
   const { topology, settings, truth, slo } = resolved;
   const recorder = new Recorder(topology, trace.requests);
+  const spanNs = trace.arrivalNs.at(-1) ?? 0;
+  const sampler = options.sampled ? new TimeSeriesSampler(topology, spanNs) : null;
   const simulation = new Simulation({
     topology,
     costs: truth,
     loadOverlap: settings.instance.loadOverlap,
-    observers: [recorder, ...(options.observers ?? [])],
+    observers: [
+      recorder,
+      ...(sampler === null ? [] : [sampler]),
+      ...(options.observe?.(topology, trace) ?? []),
+    ],
     disturbance: null,
   });
   const plan = { ...resolved, policies };
@@ -93,7 +108,19 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
     config,
     evictions: cluster.stores.map((store) => store.dram.evictions),
   });
-  return { result, recorder, trace, resolved, cluster, events: simulation.events };
+  const { events } = simulation;
+  const samples = sampler === null ? null : samplesOf(sampler, recorder, trace, slo);
+  return { result, recorder, trace, resolved, cluster, events, samples };
+}
+
+function samplesOf(
+  sampler: TimeSeriesSampler,
+  recorder: Recorder,
+  trace: TraceColumns,
+  slo: SloTargets,
+): NonNullable<Replay['samples']> {
+  const requests = requestTable(recorder, trace, requestColumns(recorder, trace, slo));
+  return { requests, series: sampler.finish(requests) };
 }
 
 /** An exception that passed through a user's policy becomes a PolicyError with its place. */

@@ -3,7 +3,7 @@
  * sums, products and quotients: the last bits of Math.exp and its kin differ between machines, and
  * a generated trace must not.
  */
-import seedrandom from 'seedrandom';
+import alea from 'seedrandom/lib/alea.js';
 
 /** Log-normal: `sigma` is the standard deviation of the logarithm. */
 export interface LogNormal {
@@ -15,7 +15,7 @@ export class RandomStream {
   private readonly next: () => number;
 
   constructor(seed: number, name: string) {
-    this.next = seedrandom.alea(`${seed}/${name}`);
+    this.next = alea(`${seed}/${name}`);
   }
 
   /** In [0, 1). */

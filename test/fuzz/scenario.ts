@@ -6,6 +6,7 @@ import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import type { DisturbanceRates } from '../../src/sim/disturbance.ts';
 import type { Cancel } from '../support/cancelling.ts';
 import { randomTrace, type TinyPlan, tinyPlan, tinyTopology } from '../support/tiny.ts';
+import { RECKLESS } from './reckless.ts';
 
 export interface Scenario {
   readonly plan: ClusterPlan;
@@ -47,13 +48,17 @@ export async function scenarioOf(seed: number): Promise<Scenario> {
     railBytesPerNs: dice.pick(1, 1, 0.01),
     controlDelayNs: dice.pick(0, 1_000, 5_000, 5_000, 50_000),
   });
-  const plan = await tinyPlan({
+  const planned = await tinyPlan({
     topology,
     seed,
     policies: policiesOf(dice),
     settings: settingsOf(dice),
     slo: dice.pick({ ttftNs: 10e6, tbtNs: 1e6 }, { ttftNs: 300_000, tbtNs: 30_000 }),
   });
+  const reckless = dice.pick<Partial<typeof RECKLESS>>({}, RECKLESS, {
+    prefill: RECKLESS.prefill,
+  });
+  const plan = { ...planned, policies: { ...planned.policies, ...reckless } };
   const requests = dice.pick(20, 40, 80);
   const gapNs = dice.pick(1_000, 30_000, 100_000, 300_000);
   const trace = randomTrace(seed, {

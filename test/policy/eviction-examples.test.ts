@@ -1,6 +1,6 @@
 /**
- * Hand-checked traces, at most ten accesses each, with the arithmetic. `m` is a miss, `h` a hit; queues
- * are written oldest first.
+ * Hand-checked traces, at most ten accesses each, with the arithmetic. `m` is a miss, `h` a hit;
+ * queues are written oldest first.
  */
 import { expect, it } from 'vitest';
 import { CheckedTier, evictionModule, evictionNames, futureOf, outcome } from './eviction-tier.ts';
@@ -25,8 +25,8 @@ const examples: readonly Example[] = [
   // Counts 1:1 2:2 3:1; of the ones 1 is the older: 4 drops 1. Then 3:1 4:1: 5 drops 3; 2 stays.
   { policy: 'lfu', slots: 3, blocks: [1, 2, 3, 2, 4, 5, 2], marks: 'mmmhmmh', evicted: [1, 3] },
 
-  // Keys 1:3 2:1. 3 drops 2, L = 1, 3 gets 1+1 = 2. 4 drops 3, L = 2, 4 gets 3. Now 1:3 4:3, and 1 is
-  // the older: 5 drops it, where LFU would keep 1 for ever.
+  // Keys 1:3 2:1. 3 drops 2, L = 1, 3 gets 1+1 = 2. 4 drops 3, L = 2, 4 gets 3. Now 1:3 4:3, and 1
+  // is the older: 5 drops it, where LFU would keep 1 for ever.
   {
     policy: 'lfu-da',
     slots: 2,
@@ -36,7 +36,8 @@ const examples: readonly Example[] = [
   },
   { policy: 'gdsf', slots: 2, blocks: [1, 1, 1, 2, 3, 4, 5], marks: 'mhhmmmm', evicted: [2, 3, 1] },
 
-  // 1 has its bit: cleared and reinserted, queue 2 3 1; 2 has none and goes. Queue 3 1 4: 5 drops 3.
+  // 1 has its bit: cleared and reinserted, queue 2 3 1; 2 has none and goes. Queue 3 1 4: 5 drops
+  // 3.
   { policy: 'clock', slots: 3, blocks: [1, 2, 3, 1, 4, 5, 1], marks: 'mmmhmmh', evicted: [2, 3] },
 
   // Two bits: 1 counts 2. 3: 1 sinks to 1, 2 goes. 4: 1 sinks to 0, 3 goes. 5: 1 goes.
@@ -49,8 +50,8 @@ const examples: readonly Example[] = [
     evicted: [2, 3, 1],
   },
 
-  // Queue 1* 2 3. 4: the hand clears 1 and takes 2; it rests on 3. Queue 1* 3 4 after the hit. 5: takes
-  // 3 and rests on 4. 6: takes 4. 1 was never asked again.
+  // Queue 1* 2 3. 4: the hand clears 1 and takes 2; it rests on 3. Queue 1* 3 4 after the hit. 5:
+  // takes 3 and rests on 4. 6: takes 4. 1 was never asked again.
   {
     policy: 'sieve',
     slots: 3,
@@ -59,8 +60,8 @@ const examples: readonly Example[] = [
     evicted: [2, 3, 4],
   },
 
-  // Small holds all four, main may hold 3. 5: 1 was used and moves to main, 2 goes and is a ghost. 2
-  // comes back: 3 goes, 2 enters main. Small is 4 5, main 1 2.
+  // Small holds all four, main may hold 3. 5: 1 was used and moves to main, 2 goes and is a ghost.
+  // 2 comes back: 3 goes, 2 enters main. Small is 4 5, main 1 2.
   {
     policy: 's3-fifo',
     params: { small: 0.25, threshold: 1 },
@@ -69,8 +70,8 @@ const examples: readonly Example[] = [
     marks: 'mmmmhmmh',
     evicted: [2, 3],
   },
-  // Threshold 2 (default): one hit is not enough for 1, which goes first. It is a ghost: it comes back
-  // into main, and 2 goes.
+  // Threshold 2 (default): one hit is not enough for 1, which goes first. It is a ghost: it comes
+  // back into main, and 2 goes.
   {
     policy: 's3-fifo',
     params: { small: 0.25 },
@@ -80,8 +81,8 @@ const examples: readonly Example[] = [
     evicted: [1, 2],
   },
 
-  // Small 1 slot, main 1. 3: 1 was used and moves to main, 2 goes and is a ghost. 2 comes back: 3 goes
-  // from small, and main, which is full with 1, drops 1 for 2. So 1 finds a free slot.
+  // Small 1 slot, main 1. 3: 1 was used and moves to main, 2 goes and is a ghost. 2 comes back: 3
+  // goes from small, and main, which is full with 1, drops 1 for 2. So 1 finds a free slot.
   {
     policy: 'qdlp',
     params: { small: 0.5 },
@@ -91,8 +92,8 @@ const examples: readonly Example[] = [
     evicted: [2, 3, 1],
   },
 
-  // A1in may hold 1, ghosts 2. 5 drops 1 (ghost). 1 returns to Am, 2 goes (ghost). 2 returns, 3 goes. 3
-  // returns, 4 goes: A1in 5, Am 1 2 3. 6: A1in is not above its share, so Am's 1 goes.
+  // A1in may hold 1, ghosts 2. 5 drops 1 (ghost). 1 returns to Am, 2 goes (ghost). 2 returns, 3
+  // goes. 3 returns, 4 goes: A1in 5, Am 1 2 3. 6: A1in is not above its share, so Am's 1 goes.
   {
     policy: '2q',
     slots: 4,
@@ -101,8 +102,8 @@ const examples: readonly Example[] = [
     evicted: [1, 2, 3, 4, 1],
   },
 
-  // Two segments of 2. 1 2 fill the lower, 3 4 the upper. 1 moves up, 3 comes down: low 2 3, up 4 1.
-  // 5 drops 2. 3 moves up, 4 comes down: low 5 4. 6 drops 5.
+  // Two segments of 2. 1 2 fill the lower, 3 4 the upper. 1 moves up, 3 comes down: low 2 3, up 4
+  // 1. 5 drops 2. 3 moves up, 4 comes down: low 5 4. 6 drops 5.
   {
     policy: 'slru',
     params: { segments: 2 },
@@ -112,8 +113,8 @@ const examples: readonly Example[] = [
     evicted: [2, 5],
   },
 
-  // c = 2. T2 1, T1 2. 3 (new): T1 = 1 > p = 0, so 2 goes to B1. 2 is in B1: p = 1; T1 = 1 is not above
-  // p, so T2's 1 goes to B2; T1 3, T2 2. 1 is in B2: p = 0, T1's 3 goes. T2 2 1.
+  // c = 2. T2 1, T1 2. 3 (new): T1 = 1 > p = 0, so 2 goes to B1. 2 is in B1: p = 1; T1 = 1 is not
+  // above p, so T2's 1 goes to B2; T1 3, T2 2. 1 is in B2: p = 0, T1's 3 goes. T2 2 1.
   {
     policy: 'arc',
     slots: 2,
@@ -122,12 +123,13 @@ const examples: readonly Example[] = [
     evicted: [2, 1, 3],
   },
 
-  // c = 2. T1 1* 2. 3: T1 >= max(1, 0): 1 moves to T2 without its bit, 2 goes to B1. 2 is in B1: T1's 3
-  // goes first, then p = 1 and 2 enters T2: T2 1 2.
+  // c = 2. T1 1* 2. 3: T1 >= max(1, 0): 1 moves to T2 without its bit, 2 goes to B1. 2 is in B1:
+  // T1's 3 goes first, then p = 1 and 2 enters T2: T2 1 2.
   { policy: 'car', slots: 2, blocks: [1, 2, 1, 3, 2, 1], marks: 'mmhmmh', evicted: [2, 3] },
 
-  // 2 LIR slots, 1 HIR. 1 2 LIR, 3 HIR. 4 drops 3, which the stack remembers: 1 2 3' 4. 3: 4 goes, 3 is
-  // LIR, 1 becomes HIR: stack 2 4' 3. 2: stack 3 2 after pruning 4'. So 4 is new: HIR 1 goes for it.
+  // 2 LIR slots, 1 HIR. 1 2 LIR, 3 HIR. 4 drops 3, which the stack remembers: 1 2 3' 4. 3: 4 goes,
+  // 3 is LIR, 1 becomes HIR: stack 2 4' 3. 2: stack 3 2 after pruning 4'. So 4 is new: HIR 1 goes
+  // for it.
   {
     policy: 'lirs',
     slots: 3,
@@ -136,8 +138,8 @@ const examples: readonly Example[] = [
     evicted: [3, 4, 1],
   },
 
-  // Window 1, main 3. All four start in the window; 1 counts 2. 5: 2 3 4 move to main, which is full;
-  // 1 (2 uses) beats 2 (1 use), so 2 goes. 6: 5 (1 use) does not beat 3 (1 use) and goes.
+  // Window 1, main 3. All four start in the window; 1 counts 2. 5: 2 3 4 move to main, which is
+  // full; 1 (2 uses) beats 2 (1 use), so 2 goes. 6: 5 (1 use) does not beat 3 (1 use) and goes.
   {
     policy: 'w-tinylfu',
     params: { window: 0.25, rule: 'paper' },
@@ -160,8 +162,8 @@ const examples: readonly Example[] = [
     evicted: [1],
   },
 
-  // All ages are in the first step. A block without a hit is in class 0, density 17; with one at age 0 it
-  // is in class 15, density 32. So 2 goes.
+  // All ages are in the first step. A block without a hit is in class 0, density 17; with one at
+  // age 0 it is in class 15, density 32. So 2 goes.
   { policy: 'lhd', slots: 2, blocks: [1, 2, 1, 3, 1], marks: 'mmhmh', evicted: [2] },
 
   // One slot leaves no choice.
@@ -180,11 +182,14 @@ const examples: readonly Example[] = [
   },
 ];
 
-it.each(examples)('$policy on $blocks', async ({ policy, params, slots, blocks, marks, evicted }) => {
-  const module = await evictionModule(policy);
-  const options = { future: futureOf(blocks), ...(params === undefined ? {} : { params }) };
-  expect(outcome(new CheckedTier(module, slots, options), blocks)).toEqual([marks, evicted]);
-});
+it.each(examples)(
+  '$policy on $blocks',
+  async ({ policy, params, slots, blocks, marks, evicted }) => {
+    const module = await evictionModule(policy);
+    const options = { future: futureOf(blocks), ...(params === undefined ? {} : { params }) };
+    expect(outcome(new CheckedTier(module, slots, options), blocks)).toEqual([marks, evicted]);
+  },
+);
 
 /** Policies that look at chains or at time; each has its own test below. */
 const told = ['leaf-lru', 'length-aware', 'prefix-cost', 'ttl', 'mooncake-store'];
@@ -245,8 +250,8 @@ it('gdsf with cost=recompute keeps what is dear', async () => {
 
 it('prefix-cost takes the leaf that is worth least', async () => {
   const tier = new CheckedTier(await evictionModule('prefix-cost'), 3);
-  // Nothing is learnt yet, all ages are below 8: a leaf is worth 0.02 x its cost. Leaf 2 at depth 1 costs
-  // 2, leaf 3 costs 1; 1 has a child.
+  // Nothing is learnt yet, all ages are below 8: a leaf is worth 0.02 x its cost. Leaf 2 at depth
+  // 1 costs 2, leaf 3 costs 1; 1 has a child.
   tier.access(1);
   tier.access(2, 1, 1);
   tier.access(3);
@@ -285,7 +290,8 @@ it('mooncake-store evicts rounds in order of the leases', async () => {
   at(2, 3);
   at(2, 4);
   at(3, 1);
-  // Full. Share max(0.25, 1 - 0.9 + 0.25) = 0.35 of 4, rounded up: 2 objects, 2 and 3; 4 ties with 3.
+  // Full. Share max(0.25, 1 - 0.9 + 0.25) = 0.35 of 4, rounded up: 2 objects, 2 and 3; 4 ties with
+  // 3.
   at(4, 5);
   expect(tier.evicted).toEqual([2, 3, 4]);
   // 1 5 6 7 are there; at 12 the lease of 1 is live, and ends at 13: 5 (4) and 6 (11) go.
@@ -298,9 +304,9 @@ it('mooncake-store evicts rounds in order of the leases', async () => {
 it('mooncake-store looks at its watermark every 10 ms', async () => {
   const params = { watermark: 0.5, ratio: 0.25 };
   const tier = new CheckedTier(await evictionModule('mooncake-store'), 4, { params });
-  // 1 2 3 at 0 ms; the tick at 0 saw an empty tier. At 5 ms none is due. At 10 ms 4 of 4 would be used:
-  // at the look 3 of 4 are, above half; share max(0.25, 0.75 - 0.5 + 0.25) = 0.5 of 3, rounded up: 2.
-  // All three tie at 0.
+  // 1 2 3 at 0 ms; the tick at 0 saw an empty tier. At 5 ms none is due. At 10 ms 4 of 4 would be
+  // used: at the look 3 of 4 are, above half; share max(0.25, 0.75 - 0.5 + 0.25) = 0.5 of 3,
+  // rounded up: 2. All three tie at 0.
   for (const block of [1, 2, 3]) tier.access(block);
   tier.context.nowNs = 10e6;
   tier.access(4);

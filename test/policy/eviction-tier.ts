@@ -6,8 +6,8 @@ import type {
   EvictionModule,
   EvictionPolicy,
   Param,
-  ParamValues,
   Params,
+  ParamValues,
 } from '../../src/core/policy.ts';
 
 const FOLDER = new URL('../../src/policy/eviction/', import.meta.url);
@@ -50,9 +50,49 @@ export function futureOf(blocks: readonly number[]) {
   };
 }
 
+type TestFuture = ReturnType<typeof futureOf>;
+
+/** As a tier's: what is given lies under `world`, which a snapshot leaves alone. */
+class TestContext implements EvictionContext {
+  readonly capacitySlots: number;
+  readonly blockBytes = 1;
+  readonly blockTokens = 1;
+  readonly world: {
+    clock: { nowNs: number };
+    future: TestFuture | null;
+    random: () => number;
+    recomputeNs: (depth: number) => number;
+  };
+
+  constructor(capacitySlots: number, world: TestContext['world']) {
+    this.capacitySlots = capacitySlots;
+    this.world = world;
+  }
+
+  get nowNs(): number {
+    return this.world.clock.nowNs;
+  }
+
+  set nowNs(ns: number) {
+    this.world.clock.nowNs = ns;
+  }
+
+  get future(): TestFuture | null {
+    return this.world.future;
+  }
+
+  random(): number {
+    return this.world.random();
+  }
+
+  recomputeNs(depth: number): number {
+    return this.world.recomputeNs(depth);
+  }
+}
+
 export class CheckedTier {
   readonly policy: EvictionPolicy;
-  readonly context: EvictionContext & { nowNs: number; future: { position: number } | null };
+  readonly context: TestContext;
   readonly pinned: { count: number; readonly flags: Uint8Array };
   readonly blockOf: (number | null)[];
   /** Blocks in the order in which they were evicted. */
@@ -70,15 +110,12 @@ export class CheckedTier {
       recomputeNs?: (depth: number) => number;
     } = {},
   ) {
-    this.context = {
-      capacitySlots,
-      blockBytes: 1,
-      blockTokens: 1,
-      nowNs: 0,
+    this.context = new TestContext(capacitySlots, {
+      clock: { nowNs: 0 },
       random: randomOf(options.seed ?? 1),
       recomputeNs: options.recomputeNs ?? ((depth) => 1 + depth),
       future: options.future ?? null,
-    };
+    });
     this.pinned = { count: 0, flags: new Uint8Array(capacitySlots) };
     this.blockOf = new Array<number | null>(capacitySlots).fill(null);
     this.policy = module.create(this.context, defaultsOf(module.params, options.params));
@@ -154,4 +191,48 @@ export function outcome(tier: CheckedTier, blocks: readonly number[]): [string, 
     marks += tier.access(block) ? 'h' : 'm';
   }
   return [marks, tier.evicted];
+}
+
+/** Hit ratio from access `from` on: a tier without checks, for long streams. */
+export function lateHits(
+  module: EvictionModule,
+  stream: Int32Array,
+  slots: number,
+  from: number,
+): number {
+  const context = new TestContext(slots, {
+    clock: { nowNs: 0 },
+    random: randomOf(1),
+    recomputeNs: () => 1,
+    future: null,
+  });
+  const policy = module.create(context, defaultsOf(module.params));
+  const pinned = { count: 0, flags: new Uint8Array(slots) };
+  const slotOf = new Int32Array(stream.reduce((most, block) => Math.max(most, block), 0) + 1).fill(
+    -1,
+  );
+  const blockOf = new Int32Array(slots);
+  let used = 0;
+  let hits = 0;
+  for (let i = 0; i < stream.length; i++) {
+    const block = stream[i];
+    if (slotOf[block] >= 0) {
+      policy.onHit(slotOf[block]);
+      if (i >= from) hits++;
+      continue;
+    }
+    policy.onMiss?.(block);
+    let slot = used;
+    if (used < slots) {
+      used++;
+    } else {
+      slot = policy.victim(block, pinned);
+      policy.onRemove(slot, 'evict');
+      slotOf[blockOf[slot]] = -1;
+    }
+    slotOf[block] = slot;
+    blockOf[slot] = block;
+    policy.onInsert(slot, block, -1, 0);
+  }
+  return hits / (stream.length - from);
 }

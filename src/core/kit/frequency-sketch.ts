@@ -1,7 +1,7 @@
 /**
- * Roughly how often a block was counted: a counting Bloom filter whose four 16-bit counters per block
- * lie in one cache line, each in a quarter of its own. An estimate is too high where blocks collide,
- * never too low, except that all are halved at times and that counters stop at 65,535.
+ * Roughly how often a block was counted: a counting Bloom filter whose four 16-bit counters per
+ * block lie in one cache line, each in a quarter of its own. An estimate is too high where blocks
+ * collide, never too low, except that all are halved at times and that counters stop at 65,535.
  */
 
 const COUNT_MAX = 0xffff;

@@ -1,7 +1,7 @@
 /**
- * Learns how soon blocks of a class are used again, and values a block by it: the most uses per unit
- * of slot time that keeping it for any while can be expected to give. Ages are counted in accesses,
- * in bins of a quarter of an octave.
+ * Learns how soon blocks of a class are used again, and values a block by it: the most uses per
+ * unit of slot time that keeping it for any while can be expected to give. Ages are counted in
+ * accesses, in bins of a quarter of an octave.
  */
 
 const BINS_PER_OCTAVE = 4;
@@ -19,7 +19,9 @@ export class ReuseModel {
   private readonly prior: number;
   /** What is left of the counts after each `learn`. */
   private readonly decay: number;
-  /** Per class and bin: reuses at that age, ends of observation, and blocks that are that old now. */
+  /**
+   * Per class and bin: reuses at that age, ends of observation, and blocks that are that old now.
+   */
   private readonly reuses: Float64Array;
   private readonly ends: Float64Array;
   private readonly present: Float64Array;

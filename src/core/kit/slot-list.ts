@@ -4,7 +4,9 @@ const NIL = -1;
 
 /** Links shared by lists whose members never overlap. */
 export class SlotLinks {
-  /** Of slot s: the newer neighbour at 2s, the older one at 2s + 1, so that both are in one line. */
+  /**
+   * Of slot s: the newer neighbour at 2s, the older one at 2s + 1, so that both are in one line.
+   */
   readonly pairs: Int32Array;
 
   constructor(capacity: number) {
@@ -12,7 +14,9 @@ export class SlotLinks {
   }
 }
 
-/** One list. Head is the newest end, tail the oldest. Every verb is O(1) unless it says otherwise. */
+/**
+ * One list. Head is the newest end, tail the oldest. Every verb is O(1) unless it says otherwise.
+ */
 export class SlotList {
   /** Newest slot, or -1. */
   head = NIL;

@@ -1,8 +1,8 @@
 /**
- * 2Q: a FIFO queue A1in for what is new, ghosts A1out of what left it, an LRU list Am for what came
- * back as a ghost. Johnson and Shasha, VLDB 1994, "full version", with Kin 25 % and Kout 50 % of the
- * slots as they advise. A hit in A1in changes nothing; A1in is evicted from only while it stands above
- * its share.
+ * 2Q: a FIFO queue A1in for what is new, ghosts A1out of what left it, an LRU list Am for what
+ * came back as a ghost. Johnson and Shasha, VLDB 1994, "full version", with Kin 25 % and Kout 50 %
+ * of the slots as they advise. A hit in A1in changes nothing; A1in is evicted from only while it
+ * stands above its share.
  */
 import {
   defineEviction,

@@ -4,11 +4,11 @@
  * prove it. Needs the recorded future, so it runs in offline studies alone.
  *
  * What it is optimal for: hits of single blocks (`any`) of one size in one pool, when every miss
- * must be admitted. With `bypass`, a block that is needed later than all residents is declined; then
- * no policy at all has more hits, whether it must admit or not. Under prefix semantics a policy
- * serves at most what it could under `any` with the right to decline, whatever the order of touching,
- * so `bypass` under `any`, forward, is an upper bound there; the hits of this policy under prefix
- * semantics are a result that can be had, not a bound.
+ * must be admitted. With `bypass`, a block that is needed later than all residents is declined;
+ * then no policy at all has more hits, whether it must admit or not. Under prefix semantics a
+ * policy serves at most what it could under `any` with the right to decline, whatever the order of
+ * touching, so `bypass` under `any`, forward, is an upper bound there; the hits of this policy
+ * under prefix semantics are a result that can be had, not a bound.
  */
 import { InputError } from '../../core/errors.ts';
 import {

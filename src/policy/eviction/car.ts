@@ -1,7 +1,7 @@
 /**
- * CAR: ARC's adaptation with clocks in place of LRU lists, so that a hit only sets a bit. Bansal and
- * Modha, FAST 2004, Figure 2. An invalidated block leaves no ghost. With pins the two clocks stand in
- * for each other.
+ * CAR: ARC's adaptation with clocks in place of LRU lists, so that a hit only sets a bit. Bansal
+ * and Modha, FAST 2004, Figure 2. An invalidated block leaves no ghost. With pins the two clocks
+ * stand in for each other.
  */
 import {
   defineEviction,
@@ -98,7 +98,8 @@ class Car implements EvictionPolicy {
     const { ghosts, capacity } = this;
     const recent = this.once.size + ghosts.size(ONCE);
     if (recent >= capacity) ghosts.dropOldest(ONCE);
-    else if (recent + this.again.size + ghosts.size(AGAIN) >= 2 * capacity) ghosts.dropOldest(AGAIN);
+    else if (recent + this.again.size + ghosts.size(AGAIN) >= 2 * capacity)
+      ghosts.dropOldest(AGAIN);
   }
 
   private put(slot: number, list: number): void {

@@ -1,7 +1,7 @@
 /**
- * Clock, also called second chance or FIFO with reinsertion: a hit only raises a small counter; the
- * sweep takes the oldest block, spares it for each count that it has, and reinserts it as the newest.
- * Corbató, "A paging experiment with the Multics system" (1968), with `bits` = 1.
+ * Clock, also called second chance or FIFO with reinsertion: a hit only raises a small counter;
+ * the sweep takes the oldest block, spares it for each count that it has, and reinserts it as the
+ * newest. Corbató, "A paging experiment with the Multics system" (1968), with `bits` = 1.
  */
 import {
   defineEviction,

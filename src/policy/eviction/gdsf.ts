@@ -1,8 +1,8 @@
 /**
- * Greedy-Dual-Size-Frequency: priority = L + frequency x cost / size, where L is the priority of the
- * last victim; the least goes, ties by last use. Cherkasova, HP Labs HPL-98-69R1 (1998). Blocks of one
- * tier have one size, so with `cost=uniform` this is LFU with dynamic aging; `cost=recompute` weighs a
- * block by the time that it takes to recompute it at its depth.
+ * Greedy-Dual-Size-Frequency: priority = L + frequency x cost / size, where L is the priority of
+ * the last victim; the least goes, ties by last use. Cherkasova, HP Labs HPL-98-69R1 (1998).
+ * Blocks of one tier have one size, so with `cost=uniform` this is LFU with dynamic aging;
+ * `cost=recompute` weighs a block by the time that it takes to recompute it at its depth.
  */
 import {
   defineEviction,

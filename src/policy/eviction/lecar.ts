@@ -95,9 +95,7 @@ class LeCar implements EvictionPolicy {
     const { recency, frequency } = this;
     this.byRecency = this.dice.uniform() < this.recencyWeight;
     if (pinned.count === 0) return this.byRecency ? recency.tail : frequency.lowest();
-    return this.byRecency
-      ? recency.oldestClear(pinned.flags)
-      : frequency.lowestClear(pinned.flags);
+    return this.byRecency ? recency.oldestClear(pinned.flags) : frequency.lowestClear(pinned.flags);
   }
 
   size(): number {

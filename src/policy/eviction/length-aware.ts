@@ -1,7 +1,8 @@
 /**
- * LengthAwareCache of the Mooncake report (Qin et al., arXiv 2407.00079, section on cache policies):
- * "similar to LFU but prioritizes evicting cache blocks occurring later in requests". Read here as: the
- * least count goes first, among equal counts the deepest, then the least recently used.
+ * LengthAwareCache of the Mooncake report (Qin et al., arXiv 2407.00079, section on cache
+ * policies): "similar to LFU but prioritizes evicting cache blocks occurring later in requests".
+ * Read here as: the least count goes first, among equal counts the deepest, then the least
+ * recently used.
  */
 import {
   defineEviction,

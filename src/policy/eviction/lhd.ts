@@ -1,9 +1,10 @@
 /**
- * LHD: the block with the least hit density goes, that is the expected hits per time that its slot is
- * still spent on it, learnt per class of blocks (by the ages at their last two hits) from the ages of
- * hits and evictions. Beckmann, Chen and Cidon, NSDI 2018, with the constants of the authors' code
- * (CMU-CORGI/LHD), which libCacheSim carries. Departs: one application, blocks of one size. As
- * there, densities start as if classes mattered little, and are first learnt after 2^20 accesses.
+ * LHD: the block with the least hit density goes, that is the expected hits per time that its slot
+ * is still spent on it, learnt per class of blocks (by the ages at their last two hits) from the
+ * ages of hits and evictions. Beckmann, Chen and Cidon, NSDI 2018, with the constants of the
+ * authors' code (CMU-CORGI/LHD), which libCacheSim carries. Departs: one application, blocks of
+ * one size. As there, densities start as if classes mattered little, and are first learnt after
+ * 2^20 accesses.
  */
 import {
   defineEviction,
@@ -36,7 +37,9 @@ const SHIFT_START = 10;
 /** Fewer samples until this many updates: a short warm-up. */
 const WARM_UP_UPDATES = 50;
 const WARM_UP_SAMPLES = 8;
-/** First density of class c is (c + this) / (age + 1): c counts from application 1 of 16 classes. */
+/**
+ * First density of class c is (c + this) / (age + 1): c counts from application 1 of 16 classes.
+ */
 const CLASS_BASE = CLASSES + 1;
 
 class Lhd implements EvictionPolicy {
@@ -55,7 +58,9 @@ class Lhd implements EvictionPolicy {
   private explorerBudget: number;
   private clock = 0;
   private updates = 0;
+  /** An age step is 2^shift accesses. */
   private shift = SHIFT_START;
+  private stepsPerAccess = 2 ** -SHIFT_START;
   private residentsMean = 0;
   private residentsMass = 0;
   /** Average density of victims. */
@@ -71,7 +76,8 @@ class Lhd implements EvictionPolicy {
     this.explorer = new Uint8Array(slots);
     this.explorerBudget = Math.floor(slots * EXPLORERS_SHARE);
     for (let c = 0; c < CLASSES; c++) {
-      for (let age = 0; age < AGES; age++) this.densities[c * AGES + age] = (c + CLASS_BASE) / (age + 1);
+      for (let age = 0; age < AGES; age++)
+        this.densities[c * AGES + age] = (c + CLASS_BASE) / (age + 1);
     }
   }
 
@@ -144,7 +150,8 @@ class Lhd implements EvictionPolicy {
   }
 
   private age(slot: number): number {
-    return Math.min(AGES - 1, Math.floor((this.clock - this.usedAt[slot]) / 2 ** this.shift));
+    const steps = (this.clock - this.usedAt[slot]) * this.stepsPerAccess;
+    return Math.min(AGES - 1, Math.floor(steps));
   }
 
   private density(slot: number): number {
@@ -165,7 +172,10 @@ class Lhd implements EvictionPolicy {
     this.updates++;
   }
 
-  /** Hit density of each age of a class: hits to come over the time to come, from the oldest age on. */
+  /**
+   * Hit density of each age of a class: hits to come over the time to come, from the oldest age
+   * on.
+   */
   private model(row: number): void {
     const { hits, evictions, densities } = this;
     const last = row + AGES - 1;
@@ -190,6 +200,7 @@ class Lhd implements EvictionPolicy {
     while (2 ** shift < step) shift++;
     const factor = 2 ** (shift - this.shift);
     this.shift = shift;
+    this.stepsPerAccess = 2 ** -shift;
     for (let c = 0; c < CLASSES; c++) {
       rescale(this.hits, c * AGES, factor);
       rescale(this.evictions, c * AGES, factor);
@@ -211,7 +222,8 @@ function rescale(counts: Float32Array, row: number, factor: number): void {
   counts.fill(0, row, row + AGES);
   for (let age = 0; age < AGES; age++) {
     if (factor >= 1) {
-      counts[row + Math.floor(age / factor)] += old[age];
+      // The last bin holds all that is older, on any scale.
+      counts[row + (age === AGES - 1 ? age : Math.floor(age / factor))] += old[age];
     } else {
       const copies = 1 / factor;
       for (let i = 0; i < copies; i++) {

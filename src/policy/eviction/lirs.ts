@@ -1,12 +1,12 @@
 /**
- * LIRS: blocks with a low inter-reference recency (LIR) hold almost all slots; the others (HIR) pass
- * through a short queue, and become LIR when they come back while the stack still remembers them.
- * Jiang and Zhang, SIGMETRICS 2002. The stack holds at most 2 x capacity blocks, the non-resident ones
- * included; the oldest of those is forgotten first.
+ * LIRS: blocks with a low inter-reference recency (LIR) hold almost all slots; the others (HIR)
+ * pass through a short queue, and become LIR when they come back while the stack still remembers
+ * them. Jiang and Zhang, SIGMETRICS 2002. The stack holds at most 2 x capacity blocks, the
+ * non-resident ones included; the oldest of those is forgotten first.
  *
- * `rule=libcachesim` demotes a LIR block also when a HIR block that the stack has forgotten is hit: the
- * queue then stands above its share and evicts at once (through `reclaim`, so at the next miss), and
- * the next new block becomes LIR. `rule=paper` leaves the LIR blocks alone there.
+ * `rule=libcachesim` demotes a LIR block also when a HIR block that the stack has forgotten is
+ * hit: the queue then stands above its share and evicts at once (through `reclaim`, so at the next
+ * miss), and the next new block becomes LIR. `rule=paper` leaves the LIR blocks alone there.
  */
 import {
   defineEviction,

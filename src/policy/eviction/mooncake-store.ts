@@ -1,14 +1,14 @@
 /**
  * The eviction of Mooncake's store as its code has it (kvcache-ai/Mooncake, mooncake-store/src/
- * master_service.cpp, EvictionThreadFunc and BatchEvict, 2026): a thread looks every 10 ms and, above
- * a watermark or when an allocation failed, evicts a share of the objects in order of the end of
- * their lease. A write sets that end to now, a read to now plus the lease; so it is near LRU, with a
- * read worth one lease more than a write, and blocks under a live lease stay. Objects with equal ends
- * go in one round.
+ * master_service.cpp, EvictionThreadFunc and BatchEvict, 2026): a thread looks every 10 ms and,
+ * above a watermark or when an allocation failed, evicts a share of the objects in order of the
+ * end of their lease. A write sets that end to now, a read to now plus the lease; so it is near
+ * LRU, with a read worth one lease more than a write, and blocks under a live lease stay. Objects
+ * with equal ends go in one round.
  *
- * Departs: one list instead of 1,024 shards; a failed allocation evicts at once, where the store lets
- * the writer fail and evicts at the next tick; no soft pins. Existence probes, which renew leases, are
- * hits here. The watermark needs a tier that calls `reclaim` before it is full.
+ * Departs: one list instead of 1,024 shards; a failed allocation evicts at once, where the store
+ * lets the writer fail and evicts at the next tick; no soft pins. Existence probes, which renew
+ * leases, are hits here. The watermark needs a tier that calls `reclaim` before it is full.
  */
 import {
   defineEviction,

@@ -1,13 +1,13 @@
 /**
- * Keeps what is dearest to recompute for the time that its slot is taken. Our own. Among sampled leaves
- * of the prefix tree (a block goes only after its resident children) the one with the least value
- * goes: expected uses per access of slot time x time to recompute the block at its depth.
+ * Keeps what is dearest to recompute for the time that its slot is taken. Our own. Among sampled
+ * leaves of the prefix tree (a block goes only after its resident children) the one with the least
+ * value goes: expected uses per access of slot time x time to recompute the block at its depth.
  *
- * Uses to come are learnt as hazards over age (src/core/kit/reuse-model.ts), as in LHD, but per class of
- * what tells KV blocks apart: how often the block was used, whether it ever had a child (the last, mostly
- * partial, block of a prompt hardly ever comes back), and whether it was added to a chain that had come
- * back before. A bounded ring remembers what went, so that reuse beyond the own capacity is seen too.
- * Blocks whose parent is not there serve nobody and go first.
+ * Uses to come are learnt as hazards over age (src/core/kit/reuse-model.ts), as in LHD, but per
+ * class of what tells KV blocks apart: how often the block was used, whether it ever had a child
+ * (the last, mostly partial, block of a prompt hardly ever comes back), and whether it was added
+ * to a chain that had come back before. A bounded ring remembers what went, so that reuse beyond
+ * the own capacity is seen too. Blocks whose parent is not there serve nobody and go first.
  *
  * Needs insertion from the root on; where children come before their parents all are such orphans.
  */
@@ -240,7 +240,13 @@ class PrefixCost implements EvictionPolicy {
 export default defineEviction({
   source: 'own; hazards by age as in Beckmann, Chen and Cidon (LHD), NSDI 2018',
   params: {
-    samples: { type: 'integer', default: 64, min: 1, max: 4096, doc: 'leaves looked at per victim' },
+    samples: {
+      type: 'integer',
+      default: 64,
+      min: 1,
+      max: 4096,
+      doc: 'leaves looked at per victim',
+    },
     ghosts: { type: 'number', default: 8, min: 0, max: 100, doc: 'blocks remembered per slot' },
     prior: {
       type: 'number',

@@ -1,10 +1,10 @@
 /**
  * QD-LP-FIFO: quick demotion by a small FIFO queue, lazy promotion by a 2-bit clock as main queue,
- * and ghosts of what the small queue dropped. Yang et al., "FIFO can be better than LRU: the power of
- * lazy promotion and quick demotion", HotOS 2023, as libCacheSim has it: a block that was used in the
- * small queue moves to main when its turn comes, and main evicts at its own limit at that moment, also
- * when a ghost comes back and the tier has room. That takes `reclaim`; a tier that asks for victims
- * alone lets main stand above its limit until the next eviction.
+ * and ghosts of what the small queue dropped. Yang et al., "FIFO can be better than LRU: the power
+ * of lazy promotion and quick demotion", HotOS 2023, as libCacheSim has it: a block that was used
+ * in the small queue moves to main when its turn comes, and main evicts at its own limit at that
+ * moment, also when a ghost comes back and the tier has room. That takes `reclaim`; a tier that
+ * asks for victims alone lets main stand above its limit until the next eviction.
  */
 import {
   defineEviction,

@@ -3,7 +3,8 @@
  * list of ids lets those that come back soon straight into main. Yang et al., SOSP 2023, with the
  * rules of the authors' simulator libCacheSim where the paper leaves room: `small` is not bounded
  * until the tier is full; a block leaves small for main with its count reset; ghosts are forgotten
- * in the order in which they came. The paper's Algorithm 1 moves on more than one use (threshold=2).
+ * in the order in which they came. The paper's Algorithm 1 moves on more than one use
+ * (threshold=2).
  */
 import {
   defineEviction,

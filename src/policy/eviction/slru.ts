@@ -1,8 +1,8 @@
 /**
- * Segmented LRU: a chain of LRU segments; a hit moves a block up one, what overflows moves down one,
- * and the lowest segment evicts. Karedla, Love and Wherry, IEEE Computer 27:3 (1994), with two
- * segments there; four equal ones here as in libCacheSim (what does not divide goes to the lowest),
- * and a new block goes to the lowest segment that has room.
+ * Segmented LRU: a chain of LRU segments; a hit moves a block up one, what overflows moves down
+ * one, and the lowest segment evicts. Karedla, Love and Wherry, IEEE Computer 27:3 (1994), with
+ * two segments there; four equal ones here as in libCacheSim (what does not divide goes to the
+ * lowest), and a new block goes to the lowest segment that has room.
  */
 import {
   defineEviction,

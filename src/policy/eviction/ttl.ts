@@ -1,6 +1,6 @@
 /**
- * Time to live: a block leaves when it was not used (or, with `refresh=false`, not written) for `ttl`
- * seconds. When room is needed earlier, the block that would leave first goes: LRU, or FIFO.
+ * Time to live: a block leaves when it was not used (or, with `refresh=false`, not written) for
+ * `ttl` seconds. When room is needed earlier, the block that would leave first goes: LRU, or FIFO.
  */
 import {
   defineEviction,

@@ -1,15 +1,15 @@
 /**
  * W-TinyLFU: new blocks pass through a small LRU window; what leaves it enters the main cache, a
- * segmented LRU of probation and protected blocks, only if a sketch of past uses says that it is used
- * more often than the block that would go for it. Einziger, Friedman and Manes, ACM Transactions on
- * Storage 13:4 (2017).
+ * segmented LRU of probation and protected blocks, only if a sketch of past uses says that it is
+ * used more often than the block that would go for it. Einziger, Friedman and Manes, ACM
+ * Transactions on Storage 13:4 (2017).
  *
- * `rule=libcachesim` follows the authors' peer: uses are counted at insertion, at hits in main and when
- * a block's turn in the window ends, with a plain counting Bloom filter, halved after 32 hits in main
- * per slot; a block enters main in the lowest segment with room; the segments' shares are truncated,
- * and probation evicts at its own limit when a demotion overflows it (through `reclaim`, so at the
- * next miss). `rule=paper` counts every access once, with conservative update, and halves after
- * 10 accesses per slot; a block enters main in probation.
+ * `rule=libcachesim` follows the authors' peer: uses are counted at insertion, at hits in main and
+ * when a block's turn in the window ends, with a plain counting Bloom filter, halved after 32 hits
+ * in main per slot; a block enters main in the lowest segment with room; the segments' shares are
+ * truncated, and probation evicts at its own limit when a demotion overflows it (through
+ * `reclaim`, so at the next miss). `rule=paper` counts every access once, with conservative
+ * update, and halves after 10 accesses per slot; a block enters main in probation.
  */
 import {
   defineEviction,

@@ -386,25 +386,35 @@ export interface Shown {
 
 export interface ShownSection {
   readonly title: string;
-  readonly shown: readonly Shown[];
+  /** Figures that stand side by side: one, or one per run. */
+  readonly groups: readonly (readonly Shown[])[];
 }
+
+/** More runs than these are compared without heat maps, of which each has its own. */
+const HEAT_RUNS = 3;
 
 /** The figures of a report of these runs. */
 export function sectionsFor(runs: readonly string[]): ShownSection[] {
   const show = (figure: Figure): Shown[] => {
     const { id, title } = figure;
     if (runs.length === 1) return [{ id, title, figure, run: 0 }];
-    if (figure.kind === 'heat') {
-      return runs.map((run, i) => ({
-        id: `${id}-${i}`,
-        title: `${title}: ${run}`,
-        figure,
-        run: i,
-      }));
-    }
-    return [overlaid(figure)];
+    if (figure.kind !== 'heat') return [overlaid(figure)];
+    if (runs.length > HEAT_RUNS) return [];
+    return runs.map((name, run) => ({
+      id: `${id}-${run}`,
+      title: `${title}: ${name}`,
+      figure,
+      run,
+    }));
   };
-  return SECTIONS.map(({ title, figures }) => ({ title, shown: figures.flatMap(show) }));
+  return SECTIONS.map(({ title, figures }) => ({
+    title,
+    groups: figures.map(show).filter((group) => group.length > 0),
+  }));
+}
+
+export function figuresFor(runs: readonly string[]): Shown[] {
+  return sectionsFor(runs).flatMap(({ groups }) => groups.flat());
 }
 
 /** One figure for several runs. */

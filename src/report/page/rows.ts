@@ -96,6 +96,12 @@ function heatRows({ key, measure }: HeatFigure, page: PageData, run: PageRun, ra
   });
 }
 
+/** The most that any run has in a heat map, which is its darkest. */
+export function heatMost(figure: HeatFigure, page: PageData, range: Range): number {
+  const rows = page.runs.flatMap((run) => heatRows(figure, page, run, range));
+  return rows.reduce((most, { v }) => Math.max(most, v as number), 0) || 1;
+}
+
 /** Points (x seconds, share p) of each run `s`. */
 function cdfRows(page: PageData, range: Range): Row[] {
   return page.runs.flatMap((run) => {
@@ -127,30 +133,33 @@ function totalRows(figure: TimeFigure, page: PageData, range: Range): Row[] {
   const { from, to } = rangeOf(page, range);
   const { factor } = MEASURES[figure.measure];
   const lines = usedLines(figure.lines, page);
-  return page.runs.flatMap((run) => {
+  return page.runs.flatMap((run, number) => {
     const whole = { from, to, step: to - from };
     const values = lines.map(({ of }) => valuesOf(of, page, run, whole)[0] ?? 0);
     const all = figure.share ? values.reduce((sum, value) => sum + value, 0) || 1 : 1;
     return bar(
       run.name,
+      number,
       values.map((value) => (value * factor) / all),
     );
   });
 }
 
-function bar(row: string, values: readonly number[]): Row[] {
-  return values.map((v, i) => ({ row, s: `s${i}`, v }));
+/** The parts of one bar, which is the `at`-th from above. */
+function bar(row: string, at: number, values: readonly number[]): Row[] {
+  return values.map((v, i) => ({ row, at, s: `s${i}`, v }));
 }
 
 /** A bar per slow request. */
 function slowestRows({ lines }: PartsFigure, page: PageData, range: Range): Row[] {
   const { factor } = MEASURES.seconds;
-  return slowest(page, range).flatMap(({ label, run, at }) => {
+  return slowest(page, range).flatMap(({ label, run, at }, number) => {
     const values = usedLines(lines, page).map(({ of }) =>
       'requests' in of ? (run.requests[of.requests][at] ?? 0) : 0,
     );
     return bar(
       label,
+      number,
       values.map((ns) => ns * factor),
     );
   });

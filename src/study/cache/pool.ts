@@ -1,4 +1,6 @@
-/** One pool of block slots under an eviction policy: which block lies where, and what was counted. */
+/**
+ * One pool of block slots under an eviction policy: which block lies where, and what was counted.
+ */
 import type { EvictionContext, Future, Pinned } from '../../core/policy.ts';
 
 const NONE = -1;
@@ -7,7 +9,7 @@ const NONE = -1;
 export class CachePool {
   readonly capacitySlots: number;
   /** Slot of each block, or -1. */
-  readonly slotOf: Int32Array;
+  slotOf: Int32Array;
   readonly blockOf: Int32Array;
   /** A stack; its top is `freeSlots[freeCount - 1]`. */
   readonly freeSlots: Int32Array;
@@ -37,6 +39,24 @@ export class CachePool {
     for (let i = 0; i < capacitySlots; i++) this.freeSlots[i] = capacitySlots - 1 - i;
     this.freeCount = capacitySlots;
     this.pinned = { count: 0, flags: new Uint8Array(capacitySlots) };
+  }
+
+  /** Make room for ids below `distinctBlocks`. */
+  reserve(distinctBlocks: number): void {
+    if (distinctBlocks <= this.slotOf.length) return;
+    const grown = new Int32Array(2 * distinctBlocks).fill(NONE);
+    grown.set(this.slotOf);
+    this.slotOf = grown;
+  }
+
+  /** The block in a slot is gone. A policy's choice is checked here. */
+  free(slot: number): void {
+    const block = this.blockOf[slot];
+    if (!(block >= 0)) throw new Error(`eviction policy chose slot ${slot}: nothing is there`);
+    this.slotOf[block] = NONE;
+    this.blockOf[slot] = NONE;
+    this.freeSlots[this.freeCount++] = slot;
+    this.evictions++;
   }
 }
 

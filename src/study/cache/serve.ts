@@ -54,11 +54,8 @@ export function serve(
     if (policy.reclaim !== undefined) {
       const slots = policy.reclaim(pool.freeCount === 0 ? 1 : 0, pinned);
       for (let k = 0; k < slots.length; k++) {
-        const slot = slots[k];
-        policy.onRemove(slot, 'evict');
-        slotOf[blockOf[slot]] = -1;
-        freeSlots[pool.freeCount++] = slot;
-        pool.evictions++;
+        policy.onRemove(slots[k], 'evict');
+        pool.free(slots[k]);
       }
     }
     if (pool.freeCount === 0) {
@@ -68,9 +65,7 @@ export function serve(
         continue;
       }
       policy.onRemove(slot, 'evict');
-      slotOf[blockOf[slot]] = -1;
-      freeSlots[pool.freeCount++] = slot;
-      pool.evictions++;
+      pool.free(slot);
     }
     const slot = freeSlots[--pool.freeCount];
     slotOf[block] = slot;

@@ -4,7 +4,7 @@ import { expressionInterpreter } from 'vega-interpreter';
 import type { PageData, Range } from '../data.ts';
 import { rangeOf } from '../data.ts';
 import type { Shown } from '../figures.ts';
-import { type Row, rowsOf, timeUnit } from '../rows.ts';
+import { heatMost, type Row, rowsOf, timeUnit } from '../rows.ts';
 import { hideTip, say, showTip } from './tooltip.ts';
 
 /** Inlined before this script. */
@@ -48,9 +48,10 @@ export class Chart {
       const { from, to } = rangeOf(page, range);
       view.signal('shownTime', [from * this.binWidth, to * this.binWidth]);
     }
+    const { figure } = shown;
+    if (figure.kind === 'heat') view.signal('most', heatMost(figure, page, range));
     await view.runAsync();
-    if (this.timed) this.markRange(range);
-    await view.runAsync();
+    if (this.timed) await this.markRange(range);
   }
 
   private get binWidth(): number {
@@ -58,12 +59,15 @@ export class Chart {
   }
 
   /** The overview keeps the brush; the others show its range alone. */
-  private markRange(range: Range): void {
+  private async markRange(range: Range): Promise<void> {
     const { view, shown, binWidth } = this;
     const scale = view.scale('x') as (time: number) => number;
     const marked = range !== null && isOverview(shown);
     const x = marked ? [scale(range.from * binWidth), scale(range.to * binWidth)] : [0, 0];
+    const [from, to] = view.signal('brush_x') as [number?, number?];
+    if ((from ?? 0) === x[0] && (to ?? 0) === x[1]) return;
     view.signal('brush_x', x);
+    await view.runAsync();
   }
 
   /** A drag is over when the pointer is let go, wherever that happens. */

@@ -79,10 +79,15 @@ function watchRange(): void {
 function addFigures(): void {
   const names = page.runs.map(({ name }) => name);
   addChart(byId('overview'), { id: OVERVIEW.id, title: OVERVIEW.title, figure: OVERVIEW, run: -1 });
-  for (const { title, shown } of sectionsFor(names)) {
-    const grid = el('div', { class: 'grid' }, ...shown.map(card));
+  for (const { title, groups } of sectionsFor(names)) {
+    const grid = el('div', { class: 'grid' }, ...groups.map(sideBySide));
     byId('figures').append(el('section', {}, el('h2', {}, title), grid));
   }
+}
+
+function sideBySide(group: readonly Shown[]): HTMLElement {
+  if (group.length === 1) return card(group[0]);
+  return el('div', { class: 'group' }, ...group.map(card));
 }
 
 function card(shown: Shown): HTMLElement {
@@ -94,13 +99,14 @@ function card(shown: Shown): HTMLElement {
     el('p', { class: 'muted' }, figure.note),
   );
   const wide = id === 'slowest' ? 'wide' : '';
-  const box = el('div', { class: 'chart', role: 'img', 'aria-label': `${title}. ${figure.note}` });
+  const box = el('div', { class: 'chart' });
   const made = el('figure', { id, class: wide }, caption);
   const legend = legendOf(shown, page);
   if (legend.length > 0) caption.append(el('div', { class: 'legend' }, ...legend.map(entry)));
   if (isEmpty(shown, page)) {
-    const text = (figure.kind === 'time' && figure.empty) || 'Nothing to show.';
-    made.append(el('p', { class: 'empty' }, text));
+    const timed = figure.kind === 'parts' ? figure.totals : figure;
+    const text = timed?.kind === 'time' ? timed.empty : undefined;
+    made.append(el('p', { class: 'empty' }, text ?? 'Nothing to show.'));
   } else {
     made.append(box);
     addChart(box, shown);

@@ -79,20 +79,22 @@ function compared({ of, say, better }: Compared, stats: Stats, base: Stats | nul
   const cell = el('td', {}, say(value));
   const first = base === null ? null : of(base);
   if (first === null) return cell;
-  const difference = value - first;
-  const worse = better === 'low' ? difference > 0 : difference < 0;
-  const grade = difference === 0 || better === 'neither' ? 'muted' : worse ? 'worse' : 'better';
-  cell.append(el('span', { class: `delta ${grade}` }, deltaText(say === percent, value, first)));
+  const text = deltaText(say === percent, value, first);
+  const worse = better === 'low' ? value > first : value < first;
+  const same = text.startsWith('±') || better === 'neither';
+  const grade = same ? 'muted' : worse ? 'worse' : 'better';
+  cell.append(el('span', { class: `delta ${grade}` }, text));
   return cell;
 }
 
 /** Shares differ by points, other things by a share of the first. */
 function deltaText(share: boolean, value: number, first: number): string {
   const difference = value - first;
-  const sign = difference > 0 ? '+' : difference < 0 ? '−' : '±';
-  if (share) return `${sign}${(100 * Math.abs(difference)).toFixed(1)} pp`;
-  if (first === 0) return difference === 0 ? '±0 %' : 'new';
-  return `${sign}${((100 * Math.abs(difference)) / first).toFixed(1)} %`;
+  if (!share && first === 0) return difference === 0 ? '±0.0 %' : 'new';
+  const hundredths = 100 * (share ? difference : difference / first);
+  const text = Math.abs(hundredths).toFixed(1);
+  const sign = text === '0.0' ? '±' : difference > 0 ? '+' : '−';
+  return `${sign}${text} ${share ? 'pp' : '%'}`;
 }
 
 type Cell = (of: RequestSample, at: number) => string;

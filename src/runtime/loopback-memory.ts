@@ -1,0 +1,172 @@
+/**
+ * The memories of a loopback cluster, with real bytes in them: the DRAM slots of every node, the
+ * working pages of every request in the HBM of an instance, and KV that is parked. What a block must
+ * hold follows from its id, so that every byte can be checked wherever it went.
+ */
+import { assert } from '../core/errors.ts';
+import type { Place, Transfer } from '../core/host.ts';
+import { Tier, type Topology } from '../core/topology.ts';
+import type { TraceColumns } from '../core/trace-columns.ts';
+
+/** One memcpy of a transfer. */
+export interface Slice {
+  readonly source: Uint8Array;
+  readonly target: Uint8Array;
+  /** Block that the bytes must be afterwards, or -1: a range of tokens. */
+  readonly block: number;
+}
+
+export interface MemoryWorld {
+  readonly topology: Topology;
+  /** The prompts: row i is request i. */
+  readonly trace: TraceColumns;
+  /** The block that a store has put into a slot of its DRAM. */
+  blockAt(node: number, slot: number): number;
+}
+
+export class LoopbackMemory {
+  private readonly world: MemoryWorld;
+  private readonly tokenBytes: number;
+  private readonly blockBytes: number;
+  private readonly dram: readonly Uint8Array[];
+  /** By owner and request: whole blocks, the last one filled up. */
+  private readonly pages = new Map<string, Uint8Array>();
+  private readonly expected: Uint8Array;
+
+  constructor(world: MemoryWorld) {
+    this.world = world;
+    const { kv, nodes } = world.topology;
+    const [hbm, dram] = kv.bytesPerToken;
+    assert(hbm === dram, 'loopback moves bytes as they are: both tiers need equal token sizes');
+    this.tokenBytes = hbm;
+    this.blockBytes = hbm * kv.blockTokens;
+    this.dram = nodes.map(({ dramCapacityBytes }) => {
+      const slots = Math.floor(dramCapacityBytes / this.blockBytes);
+      return new Uint8Array(slots * this.blockBytes);
+    });
+    this.expected = new Uint8Array(this.blockBytes);
+  }
+
+  /** The copies that a transfer is made of. Streams send tokens up to `toToken`. */
+  slices(transfer: Transfer, toToken: number): Slice[] {
+    const { kind, request, source, target, tokens } = transfer;
+    if (kind === 'fetch' || kind === 'load' || kind === 'save') return this.blockSlices(transfer);
+    const fromByte = (toToken - tokens) * this.tokenBytes;
+    const toByte = this.endByte(request, toToken);
+    const from = this.pagesOf(source, request);
+    const to = this.pagesOf(target, request);
+    const slices: Slice[] = [];
+    for (let at = fromByte; at < toByte; at += this.blockBytes) {
+      const end = Math.min(at + this.blockBytes, toByte);
+      slices.push({ source: from.subarray(at, end), target: to.subarray(at, end), block: -1 });
+    }
+    return slices;
+  }
+
+  private blockSlices({ kind, request, source, target, blocks }: Transfer): Slice[] {
+    const slices: Slice[] = [];
+    for (let i = 0; i < blocks; i++) {
+      const cached = kind === 'load' ? source : target;
+      const slot = cached.slots!.slots[i];
+      const block = this.world.blockAt(cached.node, slot);
+      const page = kind === 'fetch' ? -1 : this.indexOf(request, block);
+      slices.push({
+        source: kind === 'save' ? this.page(source, request, page) : this.slot(source, i),
+        target: kind === 'load' ? this.page(target, request, page) : this.slot(target, i),
+        block,
+      });
+    }
+    return slices;
+  }
+
+  /** An engine has computed these tokens of a prompt: their KV is in its pages. */
+  compute(instance: number, request: number, fromToken: number, toToken: number): void {
+    const pages = this.pagesOf(hbm(instance), request);
+    const to = this.endByte(request, toToken);
+    for (let at = fromToken * this.tokenBytes; at < to; at++) {
+      const block = this.blockOf(request, Math.floor(at / this.blockBytes));
+      pages[at] = byteOf(block, at % this.blockBytes);
+    }
+  }
+
+  /** @throws when an instance would attend to KV that is not the prompt's */
+  checkPrompt(instance: number, request: number, toToken: number): void {
+    const pages = this.pagesOf(hbm(instance), request);
+    const to = this.endByte(request, toToken);
+    for (let at = 0; at < to; at++) {
+      const block = this.blockOf(request, Math.floor(at / this.blockBytes));
+      if (pages[at] === byteOf(block, at % this.blockBytes)) continue;
+      throw new Error(`byte ${at} of request ${request} in instance ${instance} is wrong`);
+    }
+  }
+
+  /** @throws when bytes are not the block's */
+  checkBlock(bytes: Uint8Array, block: number): void {
+    for (let at = 0; at < bytes.length; at++) this.expected[at] = byteOf(block, at);
+    for (let at = 0; at < bytes.length; at++) {
+      if (bytes[at] !== this.expected[at]) throw new Error(`byte ${at} of block ${block} is wrong`);
+    }
+  }
+
+  /** The request is over. Moves under way keep what they read. */
+  forget(request: number): void {
+    for (const key of this.pages.keys()) if (key.endsWith(`/${request}`)) this.pages.delete(key);
+  }
+
+  private slot({ node, slots }: Place, index: number): Uint8Array {
+    const at = slots!.slots[index] * this.blockBytes;
+    return this.dram[node].subarray(at, at + this.blockBytes);
+  }
+
+  private page(place: Place, request: number, index: number): Uint8Array {
+    const at = index * this.blockBytes;
+    return this.pagesOf(place, request).subarray(at, at + this.blockBytes);
+  }
+
+  /** Working pages in HBM, or parked ones in DRAM. */
+  private pagesOf({ tier, instance, node }: Owner, request: number): Uint8Array {
+    const key = `${tier === Tier.hbm ? `i${instance}` : `n${node}`}/${request}`;
+    let pages = this.pages.get(key);
+    if (pages === undefined) {
+      pages = new Uint8Array(this.blocksOf(request) * this.blockBytes);
+      this.pages.set(key, pages);
+    }
+    return pages;
+  }
+
+  /** The end of a prompt is the end of its last block. */
+  private endByte(request: number, toToken: number): number {
+    const whole = toToken === this.world.trace.inputTokens[request];
+    return whole ? this.blocksOf(request) * this.blockBytes : toToken * this.tokenBytes;
+  }
+
+  private blocksOf(request: number): number {
+    const { blockStart } = this.world.trace;
+    return blockStart[request + 1] - blockStart[request];
+  }
+
+  private blockOf(request: number, index: number): number {
+    const { blocks, blockStart } = this.world.trace;
+    return blocks[blockStart[request] + index];
+  }
+
+  private indexOf(request: number, block: number): number {
+    const { blocks, blockStart } = this.world.trace;
+    const at = blocks.indexOf(block, blockStart[request]) - blockStart[request];
+    assert(at >= 0 && at < this.blocksOf(request), 'a slot holds a block of another prompt');
+    return at;
+  }
+}
+
+type Owner = Pick<Place, 'tier' | 'instance' | 'node'>;
+
+function hbm(instance: number): Owner {
+  return { tier: Tier.hbm, instance, node: -1 };
+}
+
+/** Byte `at` of a block; never 0, as memory that was not written is. */
+function byteOf(block: number, at: number): number {
+  let mix = Math.imul(block + 1, 0x9e3779b1) ^ Math.imul(at + 1, 0x85ebca77);
+  mix ^= mix >>> 15;
+  return 1 + ((Math.imul(mix, 0x2c1b3c6d) >>> 8) % 255);
+}

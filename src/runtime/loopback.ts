@@ -1,0 +1,339 @@
+/**
+ * LoopbackHost: the world of the machines in one process and in real time. The clock is the
+ * machine's, messages take the control delay, transfers are memcpys between real buffers whose every
+ * byte is checked, steps and runs occupy their instance. The same Host as the simulator's, so that
+ * one suite of tests can hold both to the same behaviour.
+ */
+import type { CostModel } from '../core/cost.ts';
+import { assert } from '../core/errors.ts';
+import type { Transfer } from '../core/host.ts';
+import { type Count, type Host, type Machine, Mark, type Run, type Step } from '../core/host.ts';
+import { EventQueue } from '../core/kit/event-queue.ts';
+import type { Body, Fact, Message, TransferEnded } from '../core/messages.ts';
+import type { Observer } from '../core/observer.ts';
+import { type Address, AddressBook, type Topology, WORKLOAD } from '../core/topology.ts';
+import type { TraceColumns } from '../core/trace-columns.ts';
+import { crc32c } from './crc32c.ts';
+import { LoopbackGpus } from './loopback-gpus.ts';
+import { LoopbackMemory, type Slice } from './loopback-memory.ts';
+
+/** Order of events that are due at one instant: what ends, what is said, who wakes. */
+const Rank = { end: 0, message: 1, wake: 2 } as const;
+
+/** Timers are late by up to a millisecond or two: what is due sooner is waited for awake. */
+const TIMER_SLACK_NS = 2e6;
+
+export interface LoopbackOptions {
+  readonly topology: Topology;
+  /** Per instance. */
+  readonly costs: readonly CostModel[];
+  /** The cost model's times are divided by this. */
+  readonly speed: number;
+  /** What the engines compute: row i is request i. */
+  readonly trace: TraceColumns;
+  /** The block that a store has put into a slot of its DRAM. */
+  readonly blockAt: (node: number, slot: number) => number;
+  readonly observers: readonly Observer[];
+}
+
+/** A transfer under way. */
+interface Moving {
+  readonly initiator: Address;
+  readonly transfer: Transfer;
+  readonly slices: readonly Slice[];
+  readonly checksums: Int32Array;
+}
+
+export class Loopback {
+  nowNs = 0;
+  private readonly topology: Topology;
+  private readonly addresses: AddressBook;
+  private readonly trace: TraceColumns;
+  private readonly observers: readonly Observer[];
+  private readonly memory: LoopbackMemory;
+  private readonly gpus: readonly LoopbackGpus[];
+  private readonly speed: number;
+  private readonly queue = new EventQueue();
+  /** What the queue's payloads stand for. */
+  private readonly due: ((() => void) | null)[] = [];
+  private readonly freeRows: number[] = [];
+  private machines: readonly Machine[] = [];
+  private readonly near: { to: Address; from: Address; body: Body }[] = [];
+  private readonly fact: Fact = { atNs: 0, from: 0, body: { kind: 'wake', token: 0 } };
+  private originNs = 0n;
+
+  constructor(options: LoopbackOptions) {
+    const { topology, costs, speed, trace } = options;
+    this.topology = topology;
+    this.addresses = new AddressBook(topology);
+    this.trace = trace;
+    this.observers = options.observers;
+    this.memory = new LoopbackMemory(options);
+    this.gpus = costs.map((cost) => new LoopbackGpus(cost, speed));
+    this.speed = speed;
+  }
+
+  host(address: Address): Host {
+    return new LoopbackHost(this, address);
+  }
+
+  setMachines(machines: readonly Machine[]): void {
+    this.machines = machines;
+  }
+
+  /** Wakes the workload and runs until nothing is left. Rejects with what a machine throws. */
+  run(): Promise<void> {
+    this.originNs = process.hrtime.bigint();
+    this.at(0, Rank.wake, () => this.deliver(WORKLOAD, WORKLOAD, { kind: 'wake', token: -1 }));
+    return new Promise((resolve, reject) => {
+      const pump = (): void => {
+        try {
+          this.handleDue();
+        } catch (error) {
+          reject(error);
+          return;
+        }
+        const waitNs = this.queue.peekTimeNs() - this.clockNs();
+        if (this.queue.size === 0) resolve();
+        else if (waitNs < TIMER_SLACK_NS) setImmediate(pump);
+        else setTimeout(pump, Math.floor((waitNs - TIMER_SLACK_NS) / 1e6));
+      };
+      pump();
+    });
+  }
+
+  private clockNs(): number {
+    return Number(process.hrtime.bigint() - this.originNs);
+  }
+
+  private handleDue(): void {
+    const { queue, due } = this;
+    for (;;) {
+      this.nowNs = Math.max(this.nowNs, this.clockNs());
+      if (queue.peekTimeNs() > this.nowNs) return;
+      const row = queue.pop();
+      const action = due[row];
+      due[row] = null;
+      this.freeRows.push(row);
+      action?.();
+    }
+  }
+
+  private at(timeNs: number, rank: number, action: () => void): void {
+    const row = this.freeRows.pop() ?? this.due.length;
+    this.due[row] = action;
+    this.queue.push(timeNs, rank, row);
+  }
+
+  /** Hands a fact to its machine, then whatever that sent within a node. */
+  private deliver(to: Address, from: Address, body: Body): void {
+    this.handleOne(to, from, body);
+    const { near } = this;
+    for (let i = 0; i < near.length; i++) this.handleOne(near[i].to, near[i].from, near[i].body);
+    near.length = 0;
+  }
+
+  private handleOne(to: Address, from: Address, body: Body): void {
+    const { fact } = this;
+    fact.atNs = this.nowNs;
+    fact.from = from;
+    fact.body = body;
+    for (const observer of this.observers) observer.onFact?.(to, fact);
+    this.machines[to].handle(fact);
+  }
+
+  // --- commands -------------------------------------------------------------------------------
+
+  send(from: Address, to: Address, message: Message): void {
+    for (const observer of this.observers) observer.onSend?.(from, to, message, this.nowNs);
+    const node = this.addresses.nodeOf[from];
+    if (node >= 0 && node === this.addresses.nodeOf[to]) {
+      this.near.push({ to, from, body: message });
+      return;
+    }
+    const atNs = this.nowNs + this.topology.controlDelayNs;
+    this.at(atNs, Rank.message, () => this.deliver(to, from, message));
+  }
+
+  wakeAt(address: Address, atNs: number, token: number): void {
+    const wake = () => this.deliver(address, address, { kind: 'wake', token });
+    this.at(Math.max(this.nowNs, Math.ceil(atNs)), Rank.wake, wake);
+  }
+
+  startStep(address: Address, step: Step): void {
+    for (const observer of this.observers) observer.onStep?.(address, step, this.nowNs);
+    const gpus = this.gpus[this.addresses.instanceId(address)];
+    const active = gpus.startStep(step, this.nowNs);
+    if (active.loads === 0) {
+      this.at(gpus.stepEndNs(active, this.nowNs), Rank.end, () => this.stepEnd(address));
+    }
+  }
+
+  startRun(address: Address, run: Run): void {
+    for (const observer of this.observers) observer.onRun?.(address, run, this.nowNs);
+    const instance = this.addresses.instanceId(address);
+    for (const request of run.requests) {
+      this.memory.checkPrompt(instance, request, this.trace.inputTokens[request]);
+    }
+    const endNs = this.gpus[instance].startRun(run, this.nowNs);
+    this.at(endNs, Rank.end, () => this.runEnd(address, run.id));
+  }
+
+  cutRun(address: Address, run: number): void {
+    const gpus = this.gpus[this.addresses.instanceId(address)];
+    const endNs = gpus.cutRun(run, this.nowNs);
+    if (endNs >= 0) this.at(Math.max(this.nowNs, endNs), Rank.end, () => this.runEnd(address, run));
+  }
+
+  startTransfer(initiator: Address, transfer: Transfer): void {
+    for (const observer of this.observers) observer.onTransfer?.(initiator, transfer, this.nowNs);
+    const { kind, id, afterStep, source, target } = transfer;
+    if (kind === 'load') this.gpus[target.instance].loading.add(id);
+    const active = afterStep === 0 ? null : this.gpus[source.instance].step;
+    const step = active?.step.id === afterStep ? active : null;
+    const slices = this.memory.slices(transfer, this.endToken(transfer, step?.step ?? null));
+    const checksums = new Int32Array(slices.length);
+    const begin = () => this.move({ initiator, transfer, slices, checksums });
+    if (step === null) begin();
+    else step.followers.push(begin);
+  }
+
+  /** Last token of a stream: where the step that makes it ends, else the end of the prompt. */
+  private endToken({ request, afterStep }: Transfer, step: Step | null): number {
+    const chunk = step?.chunks.find((candidate) => candidate.request === request);
+    assert(afterStep === 0 || step !== null, 'a transfer follows a step that is not under way');
+    return chunk?.toToken ?? this.trace.inputTokens[request];
+  }
+
+  mark(from: Address, request: number, mark: Mark, value: number): void {
+    for (const observer of this.observers) observer.onMark?.(from, request, mark, value);
+    if (mark === Mark.outcome) this.memory.forget(request);
+  }
+
+  count(from: Address, what: Count, by: number): void {
+    for (const observer of this.observers) observer.onCount?.(from, what, by);
+  }
+
+  // --- transfers ------------------------------------------------------------------------------
+
+  /** Copies slice by slice at the pace of an idle link. */
+  private move(moving: Moving): void {
+    const { transfer, slices } = moving;
+    const { latencyNs, bytesPerNs } = this.link(transfer);
+    let bytes = 0;
+    slices.forEach((slice, i) => {
+      bytes += slice.source.length;
+      const atNs = this.nowNs + Math.ceil((latencyNs + bytes / bytesPerNs) / this.speed);
+      this.at(atNs, Rank.end, () => this.copy(moving, i));
+    });
+    if (slices.length === 0) this.at(this.nowNs, Rank.end, () => this.transferEnd(moving, 0));
+  }
+
+  private link({ source, target }: Transfer): { latencyNs: number; bytesPerNs: number } {
+    const node = this.topology.nodes[target.node];
+    if (source.node === target.node) {
+      return { latencyNs: node.hostToDeviceLatencyNs, bytesPerNs: node.hostToDeviceBytesPerNs };
+    }
+    const rails = node.rails.reduce((sum, rail) => sum + rail.bytesPerNs, 0);
+    return { latencyNs: node.railLatencyNs, bytesPerNs: rails * node.railEfficiency };
+  }
+
+  private copy(moving: Moving, index: number): void {
+    const { slices, checksums } = moving;
+    const { source, target } = slices[index];
+    target.set(source);
+    checksums[index] = crc32c(target);
+    if (index === slices.length - 1) this.transferEnd(moving, slices.length);
+  }
+
+  /** A block that is not what its owner said is a failure of the transfer; one that is not what its
+   * id says is a failure of the run. */
+  private transferEnd(moving: Moving, copied: number): void {
+    const { initiator, transfer, slices, checksums } = moving;
+    const { kind, id, source, target, blocks } = transfer;
+    const promised = kind === 'fetch' ? source.slots!.checksums : [];
+    const wrong = promised.findIndex((checksum, i) => checksum !== checksums[i]);
+    const arrived = wrong < 0 ? copied : wrong;
+    for (let i = 0; i < arrived; i++) {
+      if (slices[i].block >= 0) this.memory.checkBlock(slices[i].target, slices[i].block);
+    }
+    if (kind === 'load') {
+      const address = this.addresses.instance(target.instance);
+      const gpus = this.gpus[target.instance];
+      const step = gpus.loadEnded(id);
+      if (step !== null) {
+        this.at(gpus.stepEndNs(step, this.nowNs), Rank.end, () => this.stepEnd(address));
+      }
+    }
+    const body: TransferEnded = {
+      kind: 'transferEnded',
+      transfer: id,
+      ok: wrong < 0,
+      blocksDone: wrong < 0 ? blocks : wrong,
+      cause: wrong < 0 ? '' : 'checksum',
+      checksums: blocks === 0 ? null : checksums,
+    };
+    this.deliver(initiator, initiator, body);
+  }
+
+  // --- compute --------------------------------------------------------------------------------
+
+  private stepEnd(address: Address): void {
+    const instance = this.addresses.instanceId(address);
+    const gpus = this.gpus[instance];
+    for (const { request, fromToken, toToken } of gpus.step?.step.chunks ?? []) {
+      this.memory.compute(instance, request, fromToken, toToken);
+      this.memory.checkPrompt(instance, request, toToken);
+    }
+    for (const begin of gpus.step?.followers ?? []) begin();
+    this.deliver(address, address, gpus.endStep(this.nowNs));
+  }
+
+  private runEnd(address: Address, run: number): void {
+    const ended = this.gpus[this.addresses.instanceId(address)].endRun(run, this.nowNs);
+    if (ended !== null) this.deliver(address, address, ended);
+  }
+}
+
+/** The loopback as one machine sees it. */
+class LoopbackHost implements Host {
+  private readonly loopback: Loopback;
+  private readonly address: Address;
+
+  constructor(loopback: Loopback, address: Address) {
+    this.loopback = loopback;
+    this.address = address;
+  }
+
+  send(to: Address, message: Message): void {
+    this.loopback.send(this.address, to, message);
+  }
+
+  wakeAt(atNs: number, token: number): void {
+    this.loopback.wakeAt(this.address, atNs, token);
+  }
+
+  startTransfer(transfer: Transfer): void {
+    this.loopback.startTransfer(this.address, transfer);
+  }
+
+  startStep(step: Step): void {
+    this.loopback.startStep(this.address, step);
+  }
+
+  startRun(run: Run): void {
+    this.loopback.startRun(this.address, run);
+  }
+
+  cutRun(run: number): void {
+    this.loopback.cutRun(this.address, run);
+  }
+
+  mark(request: number, mark: Mark, value: number): void {
+    this.loopback.mark(this.address, request, mark, value);
+  }
+
+  count(what: Count, by: number): void {
+    this.loopback.count(this.address, what, by);
+  }
+}

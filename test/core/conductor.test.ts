@@ -1,0 +1,150 @@
+/** A conductor on its own: bookings, ends, the directory, and what it does after a reset. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import { Count } from '../../src/core/host.ts';
+import type { LiveRequest, RequestInventory } from '../../src/core/messages.ts';
+import { Outcome, Phase } from '../../src/core/request.ts';
+import { Tier, WORKLOAD } from '../../src/core/topology.ts';
+import { requestOf, tellers } from '../support/teller.ts';
+import { tinyPlan, tinyTopology } from '../support/tiny.ts';
+
+const topology = tinyTopology({ prefill: 2, decode: 1, hbmTokens: [4096, 64, 4096] });
+const plan = await tinyPlan({ topology, policies: { prefill: 'round-robin' } });
+
+let cluster: ReturnType<typeof tellers>;
+let conductor: (typeof cluster)['conductor'];
+let prefill: number;
+
+beforeEach(() => {
+  cluster = tellers(plan);
+  conductor = cluster.conductor;
+  prefill = cluster.addresses.instance(0);
+});
+
+const arrive = (id: number, blocks = [id]) =>
+  conductor.tell({ kind: 'arrive', request: requestOf(id, blocks) }, WORKLOAD);
+const finished = (id: number, outcome: Outcome = Outcome.completed) =>
+  conductor.tell({ kind: 'finished', request: id, attempt: 0, outcome }, prefill);
+const inventory = (more: Partial<RequestInventory>) =>
+  conductor.tell(
+    {
+      kind: 'requestInventory',
+      instance: 0,
+      incarnation: 1,
+      dispatchSequence: 0,
+      live: [],
+      ended: [],
+      ...more,
+    },
+    prefill,
+  );
+const alive = (request: number, phase: Phase): LiveRequest => ({ request, attempt: 0, phase });
+
+describe('a conductor', () => {
+  it('books a request, sends it off and tells of its end', () => {
+    const done = arrive(0);
+    expect(done.sent).toHaveLength(1);
+    expect(done.sent[0]).toMatchObject([prefill, { kind: 'dispatch', sequence: 1, term: 1 }]);
+    expect(conductor.machine.views.queuedRequests(0)).toBe(1);
+    expect(conductor.machine.views.decodeTokens(2)).toBe(20);
+    conductor.tell({ kind: 'prefilled', request: 0, attempt: 0 }, prefill);
+    expect(conductor.machine.views.queuedRequests(0)).toBe(0);
+    const terminal = { kind: 'terminal', request: 0, attempt: 0, outcome: Outcome.completed };
+    expect(finished(0).sent).toEqual([[WORKLOAD, terminal]]);
+    conductor.machine.checkIdle();
+  });
+
+  it('answers for a request that ended, and books none twice', () => {
+    arrive(0);
+    expect(arrive(0).commands).toEqual([]);
+    finished(0);
+    expect(finished(0).commands).toEqual([['count', Count.lateFact, 1]]);
+    expect(arrive(0).messages('terminal')).toMatchObject([{ outcome: Outcome.completed }]);
+  });
+
+  it('rejects what is too large for the decode instance, or for the prefill instance', () => {
+    const huge = arrive(0, new Array(300).fill(1));
+    expect(huge.messages('terminal')).toMatchObject([{ outcome: Outcome.rejectedTooLarge }]);
+    const onSmall = arrive(1, [0, 1, 2, 3, 4]);
+    expect(onSmall.messages('terminal')).toMatchObject([{ outcome: Outcome.rejectedTooLarge }]);
+    expect(arrive(2, [0, 1, 2, 3, 4]).messages('dispatch')).toHaveLength(1);
+  });
+
+  it('stops a policy that names what is not there', async () => {
+    const choice = { instance: 2, sourceNode: -1, sourceBlocks: 0, ttftNs: 0 };
+    const bad = { name: 'bad', create: () => ({ choose: () => choice }) };
+    const policies = { ...plan.policies, prefill: bad };
+    conductor = tellers({ ...plan, policies }).conductor;
+    expect(() => arrive(0)).toThrow('the prefill policy chose 2, not a prefill instance');
+  });
+
+  it('passes a cancel to both instances', () => {
+    arrive(0);
+    const done = conductor.tell({ kind: 'cancel', request: 0, attempt: 0 }, WORKLOAD);
+    expect(done.sent.map(([to]) => to)).toEqual([prefill, cluster.addresses.instance(2)]);
+    const unknown = conductor.tell({ kind: 'cancel', request: 9, attempt: 0 }, WORKLOAD);
+    expect(unknown.commands).toEqual([]);
+  });
+});
+
+describe('a conductor and the directory', () => {
+  const store = () => cluster.addresses.store(1);
+  const delta = (sequence: number, stored: number[], removed: number[] = []) =>
+    conductor.tell({ kind: 'delta', node: 1, tier: Tier.dram, sequence, stored, removed }, store());
+  const has = (block: number) => conductor.machine.directory.has(1, block);
+
+  it('follows deltas, each once', () => {
+    delta(1, [4, 5]);
+    delta(2, [6], [4]);
+    expect([4, 5, 6].map(has)).toEqual([false, true, true]);
+    expect(delta(1, [4]).commands).toEqual([['count', Count.lateFact, 1]]);
+    expect(has(4)).toBe(false);
+  });
+
+  it('takes an inventory for everything before it', () => {
+    delta(1, [4]);
+    const inventory = { kind: 'blockInventory', node: 1, tier: Tier.dram, incarnation: 1 } as const;
+    conductor.tell({ ...inventory, sequence: 3, blocks: [7] }, store());
+    delta(2, [5]);
+    expect([4, 5, 7].map(has)).toEqual([false, false, true]);
+    conductor.tell({ ...inventory, sequence: 2, blocks: [] }, store());
+    expect(has(7)).toBe(true);
+  });
+});
+
+describe('a conductor after a reset', () => {
+  it('sends again, in order and under its old number, what the instance never got', () => {
+    const first = [0, 1, 2, 3, 4].flatMap((id) => arrive(id).messages('dispatch'));
+    const sent = first.filter(({ request }) => request.id % 2 === 0);
+    expect(sent.map(({ sequence }) => sequence)).toEqual([1, 2, 3]);
+    const again = inventory({ dispatchSequence: 1, live: [alive(0, Phase.prefill)] });
+    expect(again.sent).toEqual(sent.slice(1).map((dispatch) => [prefill, dispatch]));
+    // Lost once more, and the inventory too: nothing is forgotten.
+    const later = inventory({ dispatchSequence: 2, live: [alive(0, Phase.prefill)] });
+    expect(later.sent).toEqual([[prefill, sent[2]]]);
+  });
+
+  it('ends what ended unheard', () => {
+    arrive(0);
+    const ended = [{ request: 0, attempt: 0, outcome: Outcome.failed }];
+    const done = inventory({ dispatchSequence: 1, ended });
+    expect(done.messages('terminal')).toMatchObject([{ request: 0, outcome: Outcome.failed }]);
+    conductor.machine.checkIdle();
+  });
+
+  it('learns that a prompt was done', () => {
+    arrive(0);
+    arrive(1);
+    arrive(2);
+    inventory({ dispatchSequence: 2, live: [alive(0, Phase.handoff)] });
+    expect(conductor.machine.views.queuedRequests(0)).toBe(0);
+    expect(conductor.machine.views.decodeRequests(2)).toBe(3);
+  });
+
+  it('passes a cancel again', () => {
+    arrive(0);
+    conductor.tell({ kind: 'cancel', request: 0, attempt: 0 }, WORKLOAD);
+    const done = inventory({ dispatchSequence: 0 });
+    const kinds = done.sent.filter(([to]) => to === prefill).map(([, { kind }]) => kind);
+    expect(kinds).toEqual(['dispatch', 'cancel']);
+  });
+});
