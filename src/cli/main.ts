@@ -3,6 +3,7 @@
 import './engine.ts';
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../study/version.ts';
+import { addCacheCommand } from './cache.ts';
 import { addPoliciesCommand } from './policies.ts';
 import { EXIT, reportError } from './problems.ts';
 import { addReplayCommand } from './replay.ts';
@@ -18,6 +19,7 @@ function program(): Command {
     .exitOverride();
   addReplayCommand(command);
   addReportCommand(command);
+  addCacheCommand(command);
   addTraceCommand(command);
   addPoliciesCommand(command);
   addSchemaCommand(command);

@@ -1,20 +1,15 @@
 /** The table after a replay: is it good, and where does the time go? */
-import { styleText } from 'node:util';
-import Table from 'cli-table3';
 import type { Distribution } from '../metrics/select.ts';
 import type { Replay } from '../study/replay.ts';
 import { bar, bytes, duration, integer, percent } from './format.ts';
+import { paint, table } from './table.ts';
 
 const BAR_CHARS = 24;
+/** The column with bars. */
+const BAR = [2];
 /** Share of requests within the SLOs that counts as good, and as doubtful. */
 const GOOD = 0.99;
 const DOUBTFUL = 0.9;
-
-type Style = 'bold' | 'dim' | 'green' | 'yellow' | 'red';
-
-function paint(style: Style, text: string): string {
-  return process.stdout.isTTY ? styleText(style, text) : text;
-}
 
 export function replayTable(run: Replay): string {
   const parts = [heading(run), verdict(run), latencies(run), times(run), sources(run), busy(run)];
@@ -89,6 +84,7 @@ function times({ result }: Replay): string {
       const ns = breakdown[key] ?? 0;
       return [names[key], duration(ns), bar(ns / total, BAR_CHARS)];
     }),
+    BAR,
   );
 }
 
@@ -111,6 +107,7 @@ function sources({ result }: Replay): string {
       const share = hit.bySource[key] / total;
       return [names[key], percent(share), bar(share, BAR_CHARS)];
     }),
+    BAR,
   );
 }
 
@@ -126,42 +123,8 @@ function busy({ result }: Replay): string {
   const list = table(
     ['busiest resources', '', ''],
     rows.map((row) => [row.name, percent(row.utilisation), bar(row.utilisation, BAR_CHARS)]),
+    BAR,
   );
   const gpu = `GPU time: ${integer(prefill)} s prefill, ${integer(decode)} s decode (whole nodes)`;
   return `${list}\n\n${gpu}\n${moved.join(', ')}`;
-}
-
-/** Plain columns: the first and bars to the left, figures to the right. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const none = Object.fromEntries(
-    [
-      'top',
-      'top-mid',
-      'top-left',
-      'top-right',
-      'bottom',
-      'bottom-mid',
-      'bottom-left',
-      'bottom-right',
-      'left',
-      'left-mid',
-      'mid',
-      'mid-mid',
-      'right',
-      'right-mid',
-    ].map((place) => [place, '']),
-  );
-  const isBar = (column: number) => head[column] === '' && column === 2;
-  const made = new Table({
-    head: head.map((text) => paint('bold', text)),
-    chars: { ...none, middle: '  ' },
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
-    colAligns: head.map((_, i) => (i === 0 || isBar(i) ? 'left' : 'right')),
-  });
-  made.push(...rows.map((row) => [...row]));
-  return made
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
 }

@@ -1,4 +1,4 @@
-/** `moontide trace info|generate|fetch`. */
+/** `moontide trace info|analyse|generate|fetch`. */
 import type { Command } from 'commander';
 import { InputError } from '../core/errors.ts';
 import type { TraceInfo } from '../trace/info.ts';
@@ -16,6 +16,13 @@ export function addTraceCommand(program: Command): void {
     .option('--json', 'print it as JSON')
     .addHelpText('after', '\nExample:\n  moontide trace info demo')
     .action(showInfo);
+  trace
+    .command('analyse')
+    .description('How a trace reuses blocks: distance, popularity, working set, prefix tree.')
+    .argument('<trace>', 'format:path, a catalogue name (demo) or a path; - reads stdin')
+    .option('--json', 'print all of it as JSON')
+    .addHelpText('after', '\nExample:\n  moontide trace analyse demo')
+    .action(analyse);
   trace
     .command('generate')
     .description('Make a trace from a specification.')
@@ -75,6 +82,18 @@ function burstsOf(arrivals: TraceInfo['arrivals']): string {
       : `every ${duration(burstPeriodNs)}, ${(requestsPerBurst ?? 0).toFixed(1)} requests each`;
   const cv = gapVariation === null ? '-' : gapVariation.toFixed(2);
   return `${every}; coefficient of variation of the gaps ${cv}`;
+}
+
+async function analyse(name: string, flags: { json?: true }): Promise<void> {
+  const { openTrace } = await import('../trace/index.ts');
+  const { analyseTrace } = await import('../study/cache/index.ts');
+  const analysis = analyseTrace(await openTrace(name));
+  if (flags.json) {
+    printJson(analysis);
+    return;
+  }
+  const { analysisTable } = await import('./analysis-table.ts');
+  process.stdout.write(`\n${analysisTable(analysis)}\n\n`);
 }
 
 interface GenerateFlags {

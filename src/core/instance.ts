@@ -232,7 +232,7 @@ export class Instance extends Restorable implements Machine {
       if (this.run !== 0) this.cutRun();
       else this.startChunk(prompt, nowNs);
     } else if (this.run === 0) this.startRun(nowNs);
-    else if (this.joining.length > 0) this.cutRun();
+    else if (this.joining.length > 0 && this.hasBatchRoom()) this.cutRun();
   }
 
   /** Asks for the working memory of the first prompt that is ready. */
@@ -591,6 +591,10 @@ export class Instance extends Restorable implements Machine {
     this.run = this.ids.next();
     this.cut = false;
     host.startRun({ id: this.run, batch: batch.length, contextTokens, maxSteps, requests });
+  }
+
+  private hasBatchRoom(): boolean {
+    return this.batch.length < this.world.settings.batchRequests;
   }
 
   private cutRun(): void {

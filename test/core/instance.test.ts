@@ -271,6 +271,14 @@ describe('an instance that decodes', () => {
     instance.machine.checkIdle();
   });
 
+  it('cuts no run for a request that the batch has no room for', async () => {
+    const settings = { instance: { batchRequests: 1 } };
+    instance = tellers(await tinyPlan({ topology, settings })).instances[2];
+    const run = runOf(take(1, 5));
+    expect(take(2, 3).of('cutRun')).toEqual([]);
+    expect(runOf(instance.tell(runEnded(run.id, 4)))).toMatchObject({ requests: [2] });
+  });
+
   it('claims a hand-off once and answers it as often as it is asked', () => {
     const prefill = cluster.addresses.instance(0);
     const handoff = { kind: 'handoff', request } as const;

@@ -1,4 +1,4 @@
-/** An ingress whose clients go away: the workload, and a cancel for some requests at given times. */
+/** An ingress whose clients go away: the workload, and cancels at given times. */
 import type { Host, Machine } from '../../src/core/host.ts';
 import type { Fact } from '../../src/core/messages.ts';
 import { CONDUCTOR } from '../../src/core/topology.ts';

@@ -42,7 +42,7 @@ class Arc implements EvictionPolicy {
     this.capacity = slots;
     this.once = new SlotList(links);
     this.again = new SlotList(links);
-    this.ghosts = new GhostLists(2 * slots, 2);
+    this.ghosts = new GhostLists(slots + 1, 2);
     this.listOf = new Uint8Array(slots);
     this.blockOf = new Int32Array(slots);
   }

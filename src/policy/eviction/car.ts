@@ -37,7 +37,7 @@ class Car implements EvictionPolicy {
     this.capacity = slots;
     this.once = new SlotList(links);
     this.again = new SlotList(links);
-    this.ghosts = new GhostLists(2 * slots, 2);
+    this.ghosts = new GhostLists(slots + 1, 2);
     this.used = new Uint8Array(slots);
     this.listOf = new Uint8Array(slots);
     this.blockOf = new Int32Array(slots);
