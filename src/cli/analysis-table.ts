@@ -9,15 +9,18 @@ type Bins = TraceAnalysis['reuse']['distanceBlocks'];
 
 export function analysisTable(analysis: TraceAnalysis): string {
   const { reuse, popularity, prefixTree, sharing, lifetimeNs, workingSet } = analysis;
-  const head = `${integer(analysis.accesses)} accesses to ${integer(analysis.distinctBlocks)} blocks`;
+  const { accesses, distinctBlocks } = analysis;
+  const head = `${integer(accesses)} accesses to ${integer(distinctBlocks)} blocks`;
   const reuses = sharing.reusesWithin + sharing.reusesAcross;
   const facts = [
-    `${percent(reuse.cold / analysis.accesses)} of accesses are first ones, ` +
+    `${percent(reuse.cold / accesses)} of accesses are first ones, ` +
       `${percent(popularity.usedOnceShare)} of blocks are used once`,
-    ...popularity.topShares.map(
-      ({ blocks, accessesShare }) =>
-        `the ${integer(blocks)} most popular blocks take ${percent(accessesShare)} of accesses`,
-    ),
+    ...popularity.topShares
+      .filter((_, i) => i % 5 === 0)
+      .map(
+        ({ blocks, accessesShare }) =>
+          `the ${integer(blocks)} most popular blocks take ${percent(accessesShare)} of accesses`,
+      ),
     popularity.zipfExponent === null
       ? ''
       : `popularity falls with rank to the power ${popularity.zipfExponent.toFixed(2)}`,

@@ -4,8 +4,8 @@
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { InputError } from '../core/errors.ts';
-import type { PolicyKind } from '../core/policy.ts';
 import { oneOf } from '../core/kit/nearest.ts';
+import type { PolicyKind } from '../core/policy.ts';
 import { anchorPolicy } from './policy-ref.ts';
 import { DEFAULT_PRESET, PRESETS } from './presets/index.ts';
 import type { Config } from './schema.ts';

@@ -5,6 +5,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { InputError } from '../core/errors.ts';
+import { nearest, oneOf } from '../core/kit/nearest.ts';
 import {
   type AdmissionModule,
   type DecodeModule,
@@ -15,7 +16,6 @@ import {
   type PolicyKind,
   type PrefillModule,
 } from '../core/policy.ts';
-import { nearest, oneOf } from '../core/kit/nearest.ts';
 import type { PolicyRef } from './policy-ref.ts';
 import type { PolicyRefs } from './resolve.ts';
 import type { MadePolicies } from './wire.ts';

@@ -1,7 +1,7 @@
 /** Complaints of the schema as one line: what was found, what was expected, the nearest key. */
 import type { z } from 'zod';
-import type { ConfigPath } from './load.ts';
 import { oneOf } from '../core/kit/nearest.ts';
+import type { ConfigPath } from './load.ts';
 import { configJsonSchema } from './schema.ts';
 
 /** The parts of a JSON Schema that messages are made from. */

@@ -20,7 +20,9 @@ export function decodeEndNs(p: DecodePolynomial, k: number): number {
   return Math.floor((p.linear * k + (p.quadratic * k * (k - 1)) / 2) / DECODE_FIXED_POINT);
 }
 
-/** Steps that have ended `elapsedNs` after the start: the largest k with decodeEndNs(k) <= elapsed. */
+/**
+ * Steps that have ended `elapsedNs` after the start: the largest k with decodeEndNs(k) <= elapsed.
+ */
 export function decodeStepsDone(p: DecodePolynomial, elapsedNs: number, maxSteps: number): number {
   let low = 0;
   let high = maxSteps;

@@ -1,4 +1,6 @@
-/** The two kinds of wrong: what the program got wrong (assert) and what it was given (InputError). */
+/**
+ * The two kinds of wrong: what the program got wrong (assert) and what it was given (InputError).
+ */
 
 /** Bad input. The message is one line: what was found and what was expected. */
 export class InputError extends Error {

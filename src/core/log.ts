@@ -1,7 +1,8 @@
 /**
  * Fact logs: what one machine was told and what it did, as bytes. A log is a list of segments; each
- * starts with a header and a snapshot, so that it can be replayed by itself: restore, feed the facts,
- * compare every command. The first difference is a bug, or a change of the code, and is named.
+ * starts with a header and a snapshot, so that it can be replayed by itself: restore, feed the
+ * facts, compare every command. The first difference is a bug, or a change of the code, and is
+ * named.
  */
 import { Decoder, Encoder } from './codec.ts';
 import { InputError } from './errors.ts';
@@ -287,7 +288,8 @@ function difference(
 ): Difference {
   const place = `fact ${number} (${fact.body.kind} at ${fact.atNs} ns), command ${command}`;
   const instead = failure === '' ? describe(found ?? 'no more commands') : `error ${failure}`;
-  const message = `${place}: found ${instead}, expected ${describe(expected ?? 'no more commands')}`;
+  const wanted = describe(expected ?? 'no more commands');
+  const message = `${place}: found ${instead}, expected ${wanted}`;
   return { fact: number, command, expected: expected ?? null, found: found ?? null, message };
 }
 

@@ -25,7 +25,9 @@ export class BlockSpan {
   }
 }
 
-/** One request as the ingress hands it to the conductor. Immutable; `attempt` grows on resubmission. */
+/**
+ * One request as the ingress hands it to the conductor. Immutable; `attempt` grows on resubmission.
+ */
 export interface Request {
   readonly id: number;
   readonly attempt: number;

@@ -1,4 +1,6 @@
-/** The cluster's shape: nodes, rails, tiers, instances, and the addresses of the machines on them. */
+/**
+ * The cluster's shape: nodes, rails, tiers, instances, and the addresses of the machines on them.
+ */
 
 export const Tier = { hbm: 0, dram: 1, ssd: 2 } as const;
 export type Tier = (typeof Tier)[keyof typeof Tier];

@@ -1,4 +1,6 @@
-/** Units. Time is integer nanoseconds in a number; sizes are bytes; rates are bytes per ns (= GB/s). */
+/**
+ * Units. Time is integer nanoseconds in a number; sizes are bytes; rates are bytes per ns (= GB/s).
+ */
 
 export const NS_PER_US = 1e3;
 export const NS_PER_MS = 1e6;

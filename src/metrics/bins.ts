@@ -3,7 +3,7 @@
  * them: to the next round width that whole bins fit into.
  */
 
-/** Most bins that the expected span is cut into; a run may last a third longer before they widen. */
+/** Most bins of the expected span; a run may last a third longer before they widen. */
 const TARGET_BINS = 360;
 const MAX_BINS = 480;
 

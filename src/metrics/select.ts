@@ -65,7 +65,7 @@ export function sum(values: Float64Array): number {
   return total;
 }
 
-/** Nearest-rank percentile of ascending values: the least value that `share` of them do not exceed. */
+/** Nearest-rank percentile: the least of the values that `share` of them do not exceed. */
 export function percentile(ascending: Float64Array, share: number): number | null {
   if (ascending.length === 0) return null;
   return ascending[Math.max(0, Math.ceil(share * ascending.length) - 1)];

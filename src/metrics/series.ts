@@ -11,7 +11,7 @@ export interface Series {
 }
 export type Scope = 'cluster' | 'instance' | 'node';
 
-/** Bin i covers [i * binNs, (i + 1) * binNs) since the trace's start; the last one may be cut off. */
+/** Bin i covers [i * binNs, (i + 1) * binNs) since the start; the last one may be cut off. */
 export interface TimeSeries {
   readonly binNs: number;
   readonly bins: number;

@@ -1,4 +1,4 @@
-/** A table as named columns: what the Parquet files of a run hold and what its figures start from. */
+/** Tables of named columns: what a run's Parquet files hold and its figures start from. */
 import { assert } from '../core/errors.ts';
 
 export type ColumnType = 'int32' | 'int64' | 'double' | 'boolean' | 'string';

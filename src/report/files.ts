@@ -17,7 +17,8 @@ export function temporaryName(path: string): string {
 }
 
 /**
- * Writes all files under temporary names, then renames them. What fails leaves the folder as it was.
+ * Writes all files under temporary names, then renames them. A failure leaves the folder as it
+ * was.
  * @throws InputError when the folder cannot be written
  */
 export function replaceFiles(

@@ -87,8 +87,8 @@ function body(runs: readonly Run[], page: PageData): string {
 </div>
 <div id="overview" class="chart"></div>
 <div class="sliders">
-<input id="from" type="range" min="0" max="${page.bins}" step="1" value="0" aria-label="Start">
-<input id="to" type="range" min="0" max="${page.bins}" step="1" value="${page.bins}" aria-label="End">
+<input id="from" type="range" min="0" max="${page.bins}" step="1" aria-label="Start">
+<input id="to" type="range" min="0" max="${page.bins}" step="1" aria-label="End">
 </div>
 </section>
 <div id="figures"></div>

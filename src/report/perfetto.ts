@@ -1,7 +1,7 @@
 /**
- * A run as a trace for Perfetto UI and chrome://tracing, in the Trace Event Format (JSON): a process
- * per node, a track per instance, link direction and tier, requests as flows across them, counters
- * for queues and tiers. An observer that writes as the run goes; what it holds is what is under way.
+ * A run as a trace for Perfetto UI and chrome://tracing: a process per node, a track per instance,
+ * link direction and tier, requests as flows across them, counters for queues and tiers. An
+ * observer that writes as the run goes and holds only what is under way.
  */
 import type { Run, Step, Transfer, TransferKind } from '../core/host.ts';
 import { Mark } from '../core/host.ts';

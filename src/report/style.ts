@@ -86,7 +86,8 @@ figcaption { margin-bottom: 8px; }
 .scroll { overflow-x: auto; }
 #numbers > .scroll { padding: 6px 8px; }
 #slowest-table { margin-top: 12px; }
-table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; font-size: 13px; }
+td { font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 6px 10px; white-space: nowrap; }
 th { font-weight: 600; }
 th:first-child { text-align: left; }

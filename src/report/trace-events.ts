@@ -1,7 +1,7 @@
 /**
- * A file in the Trace Event Format, written as it comes: complete slices, counters, instants, and
- * flows that bind to slices. Times are ns here and microseconds in the file.
- * Format: "Trace Event Format", https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
+ * A file in the Trace Event Format (JSON; "Trace Event Format", the Chromium authors, 2016),
+ * written as it comes: complete slices, counters, instants, and flows that bind to slices. Times
+ * are ns here and microseconds in the file.
  */
 import {
   closeSync,
@@ -80,8 +80,10 @@ export class TraceEvents {
   }
 
   slice({ process, thread, name, startNs, endNs }: Slice, args: Args): void {
-    const place = `"pid":${process},"tid":${thread},"ts":${us(startNs)},"dur":${us(endNs - startNs)}`;
-    this.event(`"ph":"X",${place},"name":${JSON.stringify(name)},"args":${JSON.stringify(args)}`);
+    const place = `"pid":${process},"tid":${thread}`;
+    const time = `"ts":${us(startNs)},"dur":${us(endNs - startNs)}`;
+    const what = `"name":${JSON.stringify(name)},"args":${JSON.stringify(args)}`;
+    this.event(`"ph":"X",${place},${time},${what}`);
   }
 
   instant(process: number, thread: number, name: string, atNs: number, args: Args): void {

@@ -1,6 +1,7 @@
 /**
- * The emulated engine of one instance: a step or a run occupies it for the cost model's time divided
- * by the speed. What it reports is what a clock measured: the last step of a run takes up the lag.
+ * The emulated engine of one instance: a step or a run occupies it for the cost model's time
+ * divided by the speed. What it reports is what a clock measured: the last step of a run takes up
+ * the lag.
  */
 import {
   type CostModel,

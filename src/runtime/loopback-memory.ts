@@ -1,7 +1,7 @@
 /**
  * The memories of a loopback cluster, with real bytes in them: the DRAM slots of every node, the
- * working pages of every request in the HBM of an instance, and KV that is parked. What a block must
- * hold follows from its id, so that every byte can be checked wherever it went.
+ * working pages of every request in the HBM of an instance, and KV that is parked. What a block
+ * must hold follows from its id, so that every byte can be checked wherever it went.
  */
 import { assert } from '../core/errors.ts';
 import type { Place, Transfer } from '../core/host.ts';

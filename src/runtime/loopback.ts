@@ -1,8 +1,8 @@
 /**
  * LoopbackHost: the world of the machines in one process and in real time. The clock is the
- * machine's, messages take the control delay, transfers are memcpys between real buffers whose every
- * byte is checked, steps and runs occupy their instance. The same Host as the simulator's, so that
- * one suite of tests can hold both to the same behaviour.
+ * computer's, messages take the control delay, transfers are memcpys between real buffers whose
+ * every byte is checked, steps and runs occupy their instance. The same Host as the simulator's, so
+ * that one suite of tests can hold both to the same behaviour.
  */
 import type { CostModel } from '../core/cost.ts';
 import { assert } from '../core/errors.ts';

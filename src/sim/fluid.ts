@@ -87,8 +87,8 @@ export class FluidNetwork {
   }
 
   /**
-   * A flow of `bytes` over at most PATH_MAX distinct resources. The cap may be infinite if a resource
-   * of the path is not. Returns its id, until it has ended; then the id is given again.
+   * A flow of `bytes` over at most PATH_MAX distinct resources. The cap may be infinite if a
+   * resource of the path is not. Returns its id, until it has ended; then the id is given again.
    */
   start(
     nowNs: number,
@@ -149,7 +149,8 @@ export class FluidNetwork {
    * Takes out a flow that has ended by now, -1 when there is none. Equal ends leave in the order of
    * their starts. The id may be given again by the next `start`.
    *
-   * Solves nothing, so that all ends of an instant cost one solution: none of them can undo another.
+   * Solves nothing, so that all ends of an instant cost one solution: none of them can undo
+   * another.
    */
   popEnded(nowNs: number): number {
     this.advance(nowNs);

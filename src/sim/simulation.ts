@@ -227,7 +227,8 @@ export class Simulation {
 
   mark(from: Address, request: number, mark: Mark, value: number): void {
     const { markWatchers } = this;
-    for (let i = 0; i < markWatchers.length; i++) markWatchers[i].onMark(from, request, mark, value);
+    for (let i = 0; i < markWatchers.length; i++)
+      markWatchers[i].onMark(from, request, mark, value);
   }
 
   count(from: Address, what: Count, by: number): void {

@@ -123,7 +123,9 @@ function paths(): number[][] {
 }
 const PATHS = paths();
 
-/** Keeps LIVE_FLOWS flows alive: one ends, one starts, one has its cap changed. Ns per such verb. */
+/**
+ * Keeps LIVE_FLOWS flows alive: one ends, one starts, one has its cap changed. Ns per such verb.
+ */
 function churnNs(net: Fluid, cycles: number, capBytesPerNs: number): number {
   let started = 0;
   const start = (nowNs: number) => {

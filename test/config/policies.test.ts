@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
-import { editDistance, nearest } from '../../src/core/kit/nearest.ts';
 import { listPolicies, loadPolicies, loadPolicy, policyNames } from '../../src/config/policies.ts';
 import { parsePolicyRef } from '../../src/config/policy-ref.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';
 import { placeInFile } from '../../src/config/user-policy.ts';
+import { editDistance, nearest } from '../../src/core/kit/nearest.ts';
 import type { PolicyKind } from '../../src/core/policy.ts';
 import { complaint, temporaryFile } from './files.ts';
 

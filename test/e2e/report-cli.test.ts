@@ -4,21 +4,23 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { moontide } from '../support/cli.ts';
+import { moontide, type Ran } from '../support/cli.ts';
 import { traceEventProblems } from '../support/trace-event-checker.ts';
 
 let folder = '';
 const at = (...path: string[]) => join(folder, ...path);
 const DEMO = ['replay', 'demo', '--limit', '300'];
 
+let written: Ran;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'moontide-'));
+  written = moontide([...DEMO, '-o', at('lru')]);
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('replay -o', () => {
   it('writes the bytes that --json prints, beside the usual table', () => {
-    const { code, stdout, stderr } = moontide([...DEMO, '-o', at('lru')]);
+    const { code, stdout, stderr } = written;
     expect(code).toBe(0);
     expect(stdout).toContain('of requests met TTFT');
     expect(stderr).toBe(`wrote ${at('lru')}\n`);

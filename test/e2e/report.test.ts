@@ -108,33 +108,38 @@ describe.skipIf(chromium === null)('a report in Chromium', () => {
 
   const trace = conversation === null ? 'demo' : 'conversation';
 
-  it.each(['ttft', 'busy', 'overview'])('is filtered by a brush over %s', async (figure) => {
+  it('is filtered by a brush over any figure in time', async () => {
     await withReport(trace, 1280, 'light', async ({ page }) => {
-      const whole = await drawing(page);
-      const before = await shown(page);
-      const verdict = await text(page, '.verdict');
-      await drag(page, figure, 0.4, 0.6);
-      const range = await shown(page, before);
-      const [from, to] = range.split('-').map(Number);
-      expect(from).toBeGreaterThan(0);
-      expect(to).toBeLessThan(Number(before.split('-')[1]));
-      // Ten second bins: the axes of all figures over time are within the range now.
-      for (const one of ['ttft', 'breakdown', 'busy', 'rails-out', 'hits', 'evictions']) {
-        const ticks = await timeTicks(page, one);
-        expect(ticks.length, one).toBeGreaterThan(1);
-        expect(Math.min(...ticks), one).toBeGreaterThanOrEqual(from / 6);
-        expect(Math.max(...ticks), one).toBeLessThanOrEqual(to / 6);
-      }
-      expect(await text(page, '.verdict')).not.toBe(verdict);
-      const filtered = await drawing(page);
-      for (const one of FILTERED) expect(filtered[one], one).not.toBe(whole[one]);
-      expect(await illegible(page)).toEqual([]);
-      await page.locator('#clear').click();
-      expect(await shown(page, range)).toBe(before);
-      expect(await text(page, '.verdict')).toBe(verdict);
-      expect(await drawing(page)).toEqual(whole);
+      for (const figure of ['ttft', 'busy', 'overview']) await brushed(page, figure);
     });
   });
+
+  /** All figures follow a brush over one of them, and the button takes it back. */
+  async function brushed(page: Page, figure: string): Promise<void> {
+    const whole = await drawing(page);
+    const before = await shown(page);
+    const verdict = await text(page, '.verdict');
+    await drag(page, figure, 0.4, 0.6);
+    const range = await shown(page, before);
+    const [from, to] = range.split('-').map(Number);
+    expect(from).toBeGreaterThan(0);
+    expect(to).toBeLessThan(Number(before.split('-')[1]));
+    // Ten second bins: the axes of all figures over time are within the range now.
+    for (const one of ['ttft', 'breakdown', 'busy', 'rails-out', 'hits', 'evictions']) {
+      const ticks = await timeTicks(page, one);
+      expect(ticks.length, one).toBeGreaterThan(1);
+      expect(Math.min(...ticks), one).toBeGreaterThanOrEqual(from / 6);
+      expect(Math.max(...ticks), one).toBeLessThanOrEqual(to / 6);
+    }
+    expect(await text(page, '.verdict')).not.toBe(verdict);
+    const filtered = await drawing(page);
+    for (const one of FILTERED) expect(filtered[one], one).not.toBe(whole[one]);
+    expect(await illegible(page)).toEqual([]);
+    await page.locator('#clear').click();
+    expect(await shown(page, range)).toBe(before);
+    expect(await text(page, '.verdict')).toBe(verdict);
+    expect(await drawing(page)).toEqual(whole);
+  }
 
   it('says what the pointer is on', async () => {
     await withReport(trace, 1280, 'dark', async ({ page }) => {
@@ -215,10 +220,12 @@ describe.skipIf(chromium === null)('a report of several runs', () => {
       expect(await page.locator('#breakdown .mark-rect path').count()).toBeGreaterThan(2);
       expect(await illegible(page)).toEqual([]);
       expect(await overlapping(page)).toEqual([]);
-      const before = await shown(page);
-      await drag(page, 'ttft', 0.3, 0.7);
-      await shown(page, before);
-      expect(await text(page, '#numbers table')).not.toBe(table);
+      if (width === 1280) {
+        const before = await shown(page);
+        await drag(page, 'ttft', 0.3, 0.7);
+        await shown(page, before);
+        expect(await text(page, '#numbers table')).not.toBe(table);
+      }
       expect(trouble).toEqual([]);
       await context.close();
     }

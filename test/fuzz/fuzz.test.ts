@@ -67,7 +67,7 @@ function checkRequests({ cluster, recorder }: Simulated, { trace, cancels }: Sce
   }
 }
 
-/** Leases, working memory and parking space came back; where messages were lost, after their ttl. */
+/** Leases, memory and parking space came back; where messages were lost, after their ttl. */
 function checkNothingHeld({ cluster, simulation }: Simulated, { plan, rates }: Scenario): void {
   const { leaseTtlNs, guardNs } = plan.settings.store;
   const { reserveTtlNs } = plan.settings.instance;

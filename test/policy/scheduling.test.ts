@@ -122,7 +122,7 @@ describe('kvcache-centric (Algorithm 1)', () => {
     });
   });
 
-  it('counts a missing local prefix as infinitely worse, and nothing cached as no transfer', async () => {
+  it('counts no local prefix as infinitely worse, and nothing cached as no transfer', async () => {
     const chooser = await policy('prefill', 'kvcache-centric:threshold=1000');
     const some = cluster(
       [

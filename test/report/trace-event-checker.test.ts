@@ -1,4 +1,4 @@
-/** The checker of trace events finds what is wrong: each fault is planted into a file that is right. */
+/** The checker of trace events finds every fault that is planted into a file that is right. */
 import { describe, expect, it } from 'vitest';
 import { traceEventProblems } from '../support/trace-event-checker.ts';
 

@@ -1,7 +1,7 @@
 /**
- * Checks a file in the Trace Event Format as Perfetto UI and chrome://tracing read it: fields, nested
- * slices, tracks and counters in order of time, named tracks, flows that start once, end once and
- * bind to a slice. Answers what is wrong, in words; nothing when nothing is.
+ * Checks a file in the Trace Event Format as Perfetto UI and chrome://tracing read it: fields,
+ * nested slices, tracks and counters in order of time, named tracks, flows that start once, end
+ * once and bind to a slice. Answers what is wrong, in words; nothing when nothing is.
  */
 
 type Event = Readonly<Record<string, unknown>>;

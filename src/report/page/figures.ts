@@ -1,6 +1,6 @@
 /**
- * Every figure of a report, declared. How a kind of figure is drawn is in ../specs.ts, what it shows
- * of a range of time in rows.ts.
+ * Every figure of a report, declared. How a kind of figure is drawn is in ../specs.ts, what it
+ * shows of a range of time in rows.ts.
  */
 import { duration, integer, percent } from '../../metrics/format.ts';
 

@@ -15,10 +15,10 @@ export type Row = Readonly<Record<string, string | number | null>>;
 
 /** Units of the time axis, and the longest run that each is used for, ns. */
 const TIME_UNITS = [
-  { name: 'seconds', ns: 1e9, mostNs: 300e9 },
-  { name: 'minutes', ns: 60e9, mostNs: 6 * 3600e9 },
-  { name: 'hours', ns: 3600e9, mostNs: 72 * 3600e9 },
-  { name: 'days', ns: 86400e9, mostNs: Number.POSITIVE_INFINITY },
+  { name: 'seconds', short: 's', ns: 1e9, mostNs: 300e9 },
+  { name: 'minutes', short: 'min', ns: 60e9, mostNs: 6 * 3600e9 },
+  { name: 'hours', short: 'h', ns: 3600e9, mostNs: 72 * 3600e9 },
+  { name: 'days', short: 'd', ns: 86400e9, mostNs: Number.POSITIVE_INFINITY },
 ] as const;
 
 export function timeUnit({ binNs, bins }: PageData): (typeof TIME_UNITS)[number] {

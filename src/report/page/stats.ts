@@ -1,4 +1,4 @@
-/** The key figures of a run: of the whole run from its result, of a range of time from the page's data. */
+/** The key figures of a run: of the whole of it, or of a range of time. */
 import { bytes, duration, integer, percent } from '../../metrics/format.ts';
 import type { PageData, PageRun, Range } from './data.ts';
 import { rangeOf } from './data.ts';

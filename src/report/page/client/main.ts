@@ -27,28 +27,42 @@ const clear = byId('clear') as HTMLButtonElement;
 function choose(chosen: Range): void {
   const whole = chosen !== null && chosen.from === 0 && chosen.to === page.bins;
   range = whole ? null : chosen;
-  void showRange();
+  showNumbers();
+  void draw();
 }
 
-async function showRange(): Promise<void> {
+/** Drawings asked for, and whether one is under way. */
+let asked = 0;
+let drawing = false;
+
+/** Draws, and again while more was asked for meanwhile. */
+async function draw(): Promise<void> {
+  asked++;
+  if (drawing) return;
+  drawing = true;
+  let begun: number;
+  do {
+    begun = asked;
+    await Promise.all(charts.map((chart) => chart.show(range)));
+  } while (begun !== asked);
+  drawing = false;
+  const { from, to } = range ?? { from: 0, to: page.bins };
+  document.body.dataset.shown = `${from}-${to}`;
+}
+
+function showNumbers(): void {
   const { from, to } = range ?? { from: 0, to: page.bins };
   const unit = timeUnit(page);
-  const time = (bin: number) => String(Number(((bin * page.binNs) / unit.ns).toFixed(2)));
-  const whole = `Whole run, ${time(page.bins)} ${unit.name}`;
+  const time = (bin: number) => String(Number(((bin * page.binNs) / unit.ns).toFixed(1)));
+  const whole = `Whole run, ${time(page.bins)} ${unit.short}`;
   byId('range-text').textContent =
-    range === null ? whole : `${time(from)} – ${time(to)} ${unit.name}`;
+    range === null ? whole : `${time(from)} – ${time(to)} ${unit.short}`;
   fromInput.value = String(from);
   toInput.value = String(to);
   for (const input of [fromInput, toInput]) {
     input.setAttribute('aria-valuetext', `${time(Number(input.value))} ${unit.name}`);
   }
   clear.disabled = range === null;
-  showNumbers();
-  await Promise.all(charts.map((chart) => chart.show(range)));
-  document.body.dataset.shown = `${from}-${to}`;
-}
-
-function showNumbers(): void {
   const many = page.runs.length > 1;
   const [run] = page.runs;
   const stats = statsOf(page, run, range);
@@ -151,7 +165,7 @@ function watchWidth(): void {
   window.addEventListener('resize', () => {
     if (window.innerWidth === width) return;
     width = window.innerWidth;
-    void showRange();
+    void draw();
   });
 }
 
@@ -159,4 +173,4 @@ addFigures();
 watchRange();
 watchTheme();
 watchWidth();
-void showRange();
+choose(null);

@@ -14,7 +14,7 @@ export function verdict(run: PageRun, stats: Stats): HTMLElement {
   const { ttftNs, tbtNs } = run.result.slo;
   const ratio = stats.effectiveRatio ?? 0;
   const grade = ratio >= GOOD ? 'good' : ratio >= DOUBTFUL ? 'doubtful' : 'bad';
-  const words = { good: '✓ Within the SLOs', doubtful: '! Borderline', bad: '✗ Misses the SLOs' };
+  const words = { good: '✓ Within the SLOs', doubtful: '! Borderline', bad: '✗ SLOs missed' };
   const target = (ns: number) => duration(ns).replace(/\.0+ /, ' ');
   const targets = `TTFT ≤ ${target(ttftNs)} and TBT ≤ ${target(tbtNs)}`;
   const ends = [
