@@ -256,6 +256,7 @@ export class StoreNode extends Restorable implements Machine {
     const { request, instance } = ask;
     const { dram, world } = this;
     const { blocks, inputTokens } = request;
+    dram.keepHouse();
     const slots: number[] = [];
     for (let i = 0; i < blocks.length; i++) {
       const slot = dram.findReady(blocks.at(i));

@@ -87,10 +87,21 @@ export class TierPool {
     this.policy.onHit(slot);
   }
 
-  /** A slot for a block that is not here, in state `filling`; -1 when nothing can go. */
+  /** Lets the policy give up what should go although there is room: whenever a request comes. */
+  keepHouse(): void {
+    this.evictAll(this.policy.reclaim?.(0, this.pinned));
+  }
+
+  /**
+   * A slot for a block that is not here, in state `filling`; -1 when nothing can go. Making room
+   * for it may evict its own parent.
+   */
   allocate(block: number, parentSlot: number, depth: number): number {
+    const parent = parentSlot === NONE ? NONE : this.blocks[parentSlot];
     this.policy.onMiss?.(block);
+    this.evictAll(this.policy.reclaim?.(this.freeCount === 0 ? 1 : 0, this.pinned));
     if (this.freeCount === 0 && !this.makeRoom(block)) return NONE;
+    if (parent !== NONE && this.blocks[parentSlot] !== parent) parentSlot = NONE;
     const slot = this.freeSlots[--this.freeCount];
     this.generations[slot]++;
     this.blocks[slot] = block;
@@ -190,11 +201,6 @@ export class TierPool {
   }
 
   private makeRoom(incoming: number): boolean {
-    const many = this.policy.reclaim?.(1, this.pinned);
-    if (many !== undefined) {
-      for (const slot of many) this.evict(slot);
-      if (this.freeCount > 0) return true;
-    }
     let slot = this.policy.victim(incoming, this.pinned);
     if (slot === REFUSE && this.softPins > 0) {
       slot = this.policy.victim(incoming, this.withoutSoftPins());
@@ -202,6 +208,11 @@ export class TierPool {
     if (slot === REFUSE) return false;
     this.evict(slot);
     return true;
+  }
+
+  private evictAll(slots: readonly number[] | undefined): void {
+    if (slots === undefined) return;
+    for (const slot of slots) this.evict(slot);
   }
 
   private evict(slot: number): void {

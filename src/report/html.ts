@@ -72,7 +72,7 @@ function body(runs: readonly Run[], page: PageData): string {
 <div>
 <p class="brand">Moontide replay</p>
 <h1>${escaped(runs.map(({ name }) => name).join(' · '))}</h1>
-<p class="muted">${escaped(description(runs))}</p>
+<p class="muted">${escaped(description(runs, page))}</p>
 </div>
 <button id="theme" type="button">Theme</button>
 </header>
@@ -100,15 +100,17 @@ function body(runs: readonly Run[], page: PageData): string {
 <div id="tip" hidden></div>`;
 }
 
-function description(runs: readonly Run[]): string {
+function description(runs: readonly Run[], page: PageData): string {
   if (runs.length > 1) return `${runs.length} runs; differences are to ${runs[0].name}`;
   const { trace, seed, version } = runs[0].result;
+  const { step } = page.runs[0].requests;
   const tokens = (count: number) => `${integer(count / 1e6)} M`;
   return [
     `${integer(trace.requests)} requests`,
     `${tokens(trace.inputTokens)} prompt and ${tokens(trace.outputTokens)} output tokens`,
     `seed ${seed}`,
     `version ${version}`,
+    ...(step > 1 ? [`latencies over time from one of ${step} requests`] : []),
   ].join(' · ');
 }
 

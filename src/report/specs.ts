@@ -3,6 +3,7 @@ import type { Spec as VegaSpec } from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
 import type { PageData } from './page/data.ts';
 import {
+  type Colour,
   type HeatFigure,
   MEASURES,
   type MeasureName,
@@ -11,7 +12,7 @@ import {
   type Shown,
   type TimeFigure,
 } from './page/figures.ts';
-import { type LegendEntry, linesFor, usedLines } from './page/lines.ts';
+import { legendOf, linesFor, noteOf, usedLines } from './page/lines.ts';
 import { heatMost, rowsOf, timeUnit } from './page/rows.ts';
 import { FONT_SIZE, figureConfig, variable } from './theme.ts';
 
@@ -36,7 +37,7 @@ export function vegaSpec(shown: Shown, page: PageData, options: SpecOptions): Ve
   const { font, width, interactive } = options;
   const spec = {
     data: { name: 'rows', values: [] },
-    description: `${shown.title}. ${shown.figure.note}`,
+    description: `${shown.title}. ${noteOf(shown, page)}`,
     ...(interactive ? {} : { title: shown.title }),
     width,
     autosize: { type: 'fit-x', contains: 'padding' },
@@ -48,20 +49,18 @@ export function vegaSpec(shown: Shown, page: PageData, options: SpecOptions): Ve
 
 function viewOf(shown: Shown, page: PageData, interactive: boolean): Json {
   const { figure, run } = shown;
+  const legend = interactive ? null : fileLegend(shown, page);
   switch (figure.kind) {
     case 'time':
-      return timeView(figure, page, interactive);
+      return timeView(figure, page, legend, interactive);
     case 'heat':
       return heatView(figure, page, page.runs[run].heats[figure.key].rows, interactive);
     case 'cdf':
-      return cdfView(page, interactive);
-    case 'parts':
-      return partsView(
-        figure,
-        page,
-        new Set(rowsOf(shown, page, null).map(({ row }) => row)).size,
-        interactive,
-      );
+      return cdfView(page, legend, interactive);
+    case 'parts': {
+      const bars = new Set(rowsOf(shown, page, null).map(({ row }) => row));
+      return partsView(figure, page, bars.size, legend);
+    }
   }
 }
 
@@ -96,22 +95,24 @@ function quantity(name: MeasureName): Json {
   };
 }
 
-/** Colours by s0, s1, …, with a legend of the lines' labels where there are several. */
-function colours(lines: readonly LegendEntry[], legend: Json | null): Json {
-  const keys = lines.map((_, i) => `s${i}`);
-  return {
-    field: 's',
-    type: 'nominal',
-    sort: keys,
-    scale: { domain: keys, range: lines.map(({ colour }) => variable(colour)) },
+/** Colours or dashes by s0, s1, … */
+function byLine(range: readonly unknown[], legend: Json | null): Json {
+  const keys = range.map((_, i) => `s${i}`);
+  return { field: 's', type: 'nominal', sort: keys, scale: { domain: keys, range }, legend };
+}
+
+function colours(lines: readonly { readonly colour: Colour }[], legend: Json | null): Json {
+  return byLine(
+    lines.map(({ colour }) => variable(colour)),
     legend,
-  };
+  );
 }
 
 /** The legend of a figure in a file; pages have their own. */
-function fileLegend(lines: readonly LegendEntry[], interactive: boolean): Json | null {
-  if (interactive || lines.length < 2) return null;
-  const labels = Object.fromEntries(lines.map(({ label }, i) => [`s${i}`, label]));
+function fileLegend(shown: Shown, page: PageData): Json | null {
+  const entries = legendOf(shown, page);
+  if (entries.length === 0) return null;
+  const labels = Object.fromEntries(entries.map(({ label }, i) => [`s${i}`, label]));
   return { labelExpr: `${JSON.stringify(labels)}[datum.value]`, columns: LEGEND_COLUMNS };
 }
 
@@ -121,7 +122,12 @@ const LEGEND_COLUMNS = 4;
 // --- kinds --------------------------------------------------------------------------------------
 
 /** Marks, and a strip per bin over them that is hovered and brushed. */
-function timeView(figure: TimeFigure, page: PageData, interactive: boolean): Json {
+function timeView(
+  figure: TimeFigure,
+  page: PageData,
+  legend: Json | null,
+  interactive: boolean,
+): Json {
   const lines = linesFor(figure, page);
   const x = timeAxis(page, figure.overview);
   const fold = { fold: lines.map((_, i) => `s${i}`), as: ['s', 'v'] };
@@ -130,7 +136,6 @@ function timeView(figure: TimeFigure, page: PageData, interactive: boolean): Jso
     ...quantity(figure.measure),
     ...(figure.overview ? { axis: null } : {}),
   };
-  const legend = fileLegend(lines, interactive);
   const color = colours(lines, legend);
   const dashes = lines.map(({ dashed }) => (dashed ? [5, 3] : [1, 0]));
   const mid = { x: { field: 'm', ...x } };
@@ -141,12 +146,7 @@ function timeView(figure: TimeFigure, page: PageData, interactive: boolean): Jso
         ...mid,
         y,
         color,
-        strokeDash: {
-          field: 's',
-          type: 'nominal',
-          scale: { domain: lines.map((_, i) => `s${i}`), range: dashes },
-          legend,
-        },
+        strokeDash: byLine(dashes, legend),
       },
     },
     stack: {
@@ -251,8 +251,7 @@ const HOVERED_POINT = {
   tooltip: { content: 'data' },
 };
 
-function cdfView(page: PageData, interactive: boolean): Json {
-  const names = page.runs.map(({ name }) => name);
+function cdfView(page: PageData, legend: Json | null, interactive: boolean): Json {
   const x = {
     field: 'x',
     type: 'quantitative',
@@ -260,12 +259,10 @@ function cdfView(page: PageData, interactive: boolean): Json {
     axis: { title: 'seconds', grid: true, format: '~r', tickCount: { expr: 'width / 70' } },
   };
   const y = { field: 'p', ...quantity('share') };
-  const color = {
-    field: 's',
-    type: 'nominal',
-    scale: { domain: names, range: names.map((_, i) => variable(RUN_COLOURS[i])) },
-    legend: interactive || names.length === 1 ? null : { columns: LEGEND_COLUMNS },
-  };
+  const color = byLine(
+    page.runs.map((_, i) => variable(RUN_COLOURS[i])),
+    legend,
+  );
   const { ttftNs } = page.runs[0].result.slo;
   const slo = ttftNs * MEASURES.seconds.factor;
   return {
@@ -300,10 +297,9 @@ function partsView(
   { measure, lines }: PartsFigure,
   page: PageData,
   bars: number,
-  interactive: boolean,
+  legend: Json | null,
 ): Json {
   const { axis, format } = MEASURES[measure];
-  const used = usedLines(lines, page);
   return {
     height: BAR_ROW * bars,
     mark: { type: 'bar', tooltip: { content: 'data' } },
@@ -322,7 +318,7 @@ function partsView(
         axis: { title: axis === '' ? null : axis, format, tickCount: { expr: 'width / 80' } },
         ...(measure === 'share' ? { scale: { domain: [0, 1] } } : {}),
       },
-      color: colours(used, fileLegend(used, interactive)),
+      color: colours(usedLines(lines, page), legend),
       order: { field: 's', type: 'ordinal' },
     },
   };

@@ -130,6 +130,7 @@ pre { overflow-x: auto; font-size: 12px; line-height: 1.5; }
   .verdict { padding: 12px 14px; }
   .value { font-size: 21px; }
   .tile { padding: 10px 12px; }
+  .delta { display: block; margin-left: 0; min-width: 0; }
   .range-head { justify-content: space-between; }
   .range-head .muted { display: none; }
 }

@@ -1,5 +1,11 @@
 /** The library: what the command line does, as functions. */
 export type { TraceColumns } from '../core/trace-columns.ts';
 export type { Result } from '../metrics/result.ts';
+export {
+  analyseTrace,
+  type CacheStudyOptions,
+  type CacheStudyResult,
+  runCacheStudy,
+} from './cache/index.ts';
 export { type Replay, type ReplayOptions, replay } from './replay.ts';
 export { VERSION } from './version.ts';

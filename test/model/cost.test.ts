@@ -62,14 +62,16 @@ describe.each(MODELS)('%s', (_, cost) => {
     );
   });
 
-  test('a step takes longer with more context, and with more requests of the same context', () => {
+  test('a step takes no less with more context or requests, and much more with much more', () => {
+    expect(cost.decodeStepNs(256, 256 * 100_000)).toBeGreaterThan(cost.decodeStepNs(256, 256));
+    expect(cost.decodeStepNs(256, 256 * 10_000)).toBeGreaterThan(cost.decodeStepNs(1, 10_000));
     fc.assert(
       fc.property(batch, fc.integer({ min: 0, max: 130_000 }), (b, mean) => {
         const stepNs = cost.decodeStepNs(b, b * mean);
         expect(stepNs).toBeGreaterThan(0);
         expect(cost.decodeStepNs(b, b * (mean + 1))).toBeGreaterThanOrEqual(stepNs);
-        expect(cost.decodeStepNs(b, b * (mean + 1024))).toBeGreaterThan(stepNs);
-        expect(cost.decodeStepNs(b + 1, (b + 1) * mean)).toBeGreaterThan(stepNs);
+        // What hides under the reading of weights costs nothing.
+        expect(cost.decodeStepNs(b + 1, (b + 1) * mean)).toBeGreaterThanOrEqual(stepNs);
       }),
     );
   });

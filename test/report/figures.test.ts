@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { pngOf, svgFigures } from '../../src/report/figure-files.ts';
 import type { PageData, PageRun, Range } from '../../src/report/page/data.ts';
 import { figuresFor, OVERVIEW, type Shown } from '../../src/report/page/figures.ts';
-import { valuesOf } from '../../src/report/page/lines.ts';
+import { noteOf, valuesOf } from '../../src/report/page/lines.ts';
 import { type Row, rowsOf, slowest } from '../../src/report/page/rows.ts';
 import { statsOf } from '../../src/report/page/stats.ts';
 import { pageData } from '../../src/report/page-data.ts';
@@ -110,7 +110,7 @@ describe('several runs', () => {
   it('share figures, or have one each', () => {
     expect(rowsOf(figure('breakdown', ids), both, null).map(({ row }) => row)).toContain('b');
     expect(new Set(rowsOf(figure('ttft-cdf', ids), both, null).map(({ s }) => s))).toEqual(
-      new Set(['a', 'b']),
+      new Set(['s0', 's1']),
     );
     expect(ids.filter(({ id }) => id.startsWith('busy'))).toHaveLength(2);
     const many = figuresFor(['a', 'b', 'c', 'd']);
@@ -138,6 +138,50 @@ describe('several runs', () => {
     expect(sum(fine.lines[key])).toBeCloseTo(sum(before.lines[key]), 6);
     const queue = 'queued_requests.mean';
     expect(sum(fine.lines[queue])).toBeCloseTo(sum(before.lines[queue]) / 2, 2);
+  });
+});
+
+describe('a run too large for a page', () => {
+  const small = sampleRun('large');
+  const times = 200;
+  const columns = small.requests.columns.map((column) => {
+    const { values } = column;
+    if (!(values instanceof Float64Array)) {
+      return { ...column, values: Array.from({ length: times }, () => values).flat() };
+    }
+    const row = column.name === 'request';
+    const length = times * values.length;
+    const many = Float64Array.from({ length }, (_, i) => (row ? i : values[i % values.length]));
+    return { ...column, values: many };
+  });
+  const rows = times * small.requests.rows;
+  // One request waited for a minute; no sample has it.
+  columns.find(({ name }) => name === 'ttft_ns')!.values[7] = 60e9;
+  const series = small.series.series.flatMap((one) => {
+    if (one.scope === 'cluster') return [one];
+    return Array.from({ length: 50 }, (_, k) => ({ ...one, entity: `${one.entity}.${k}` }));
+  });
+  const large = pageData([
+    { ...small, requests: { rows, columns }, series: { ...small.series, series } },
+  ]);
+  const [run] = large.runs;
+
+  it('carries a sample of its requests, and the slowest', () => {
+    const { requests } = run;
+    expect(requests.step).toBe(3);
+    expect(requests.sampled).toBe(rows / 3);
+    expect(requests.id.length).toBeLessThanOrEqual(rows / 3 + 200);
+    expect(slowest(large, null)[0].label).toBe('#7');
+  });
+
+  it('counts what its requests stand for', () => {
+    const stats = statsOf(large, run, { from: 0, to: large.bins - 1 });
+    expect(stats.arrived / rows).toBeCloseTo(1, 2);
+  });
+
+  it('shows the busiest instances, and says so', () => {
+    expect(run.heats.busy_ratio.rows).toHaveLength(64);
+    expect(noteOf(figure('busy'), large)).toMatch(/The 64 busiest of 200\.$/);
   });
 });
 

@@ -109,6 +109,14 @@ function requestValues(
   });
 }
 
+/** What a figure shows, and what it leaves out. */
+export function noteOf({ figure, run }: Shown, page: PageData): string {
+  if (figure.kind !== 'heat') return figure.note;
+  const { rows, hidden } = page.runs[run].heats[figure.key];
+  if (hidden === 0) return figure.note;
+  return `${figure.note} The ${rows.length} busiest of ${rows.length + hidden}.`;
+}
+
 export interface LegendEntry {
   readonly label: string;
   readonly colour: Colour;

@@ -1,11 +1,9 @@
 /** What each kind of figure shows of a range of time: the rows of its Vega data sets. */
 import { type PageData, type PageRun, type Range, rangeOf } from './data.ts';
 import {
-  type Colour,
   type HeatFigure,
   MEASURES,
   type PartsFigure,
-  RUN_COLOURS,
   type Shown,
   type TimeFigure,
 } from './figures.ts';
@@ -102,9 +100,9 @@ export function heatMost(figure: HeatFigure, page: PageData, range: Range): numb
   return rows.reduce((most, { v }) => Math.max(most, v as number), 0) || 1;
 }
 
-/** Points (x seconds, share p) of each run `s`. */
+/** Points (x seconds, share p) of each run: s0, s1, … */
 function cdfRows(page: PageData, range: Range): Row[] {
-  return page.runs.flatMap((run) => {
+  return page.runs.flatMap((run, number) => {
     const ttft = sampledIn(page, run, range)
       .map((i) => run.requests.ttft[i])
       .filter((ns) => ns !== null)
@@ -112,7 +110,11 @@ function cdfRows(page: PageData, range: Range): Row[] {
     const points = Math.min(CDF_POINTS, ttft.length);
     return Array.from({ length: points }, (_, i): Row => {
       const rank = Math.ceil(((i + 1) * ttft.length) / points);
-      return { s: run.name, x: ttft[rank - 1] * MEASURES.seconds.factor, p: rank / ttft.length };
+      return {
+        s: `s${number}`,
+        x: ttft[rank - 1] * MEASURES.seconds.factor,
+        p: rank / ttft.length,
+      };
     });
   });
 }
@@ -168,7 +170,6 @@ function slowestRows({ lines }: PartsFigure, page: PageData, range: Range): Row[
 export interface Slow {
   readonly label: string;
   readonly run: PageRun;
-  readonly colour: Colour;
   /** Row of its RequestSample. */
   readonly at: number;
 }
@@ -177,7 +178,7 @@ export interface Slow {
 export function slowest(page: PageData, range: Range): Slow[] {
   const { from, to } = rangeOf(page, range);
   const each = Math.max(3, Math.floor(SLOWEST / page.runs.length));
-  return page.runs.flatMap((run, number) => {
+  return page.runs.flatMap((run) => {
     const { ttft, first, id } = run.requests;
     const rows: number[] = [];
     for (let i = 0; i < ttft.length; i++) {
@@ -188,7 +189,7 @@ export function slowest(page: PageData, range: Range): Slow[] {
     return rows.slice(0, each).map((at) => {
       const own = `#${id[at]}`;
       const label = page.runs.length === 1 ? own : `${run.name} ${own}`;
-      return { label, run, colour: RUN_COLOURS[number], at };
+      return { label, run, at };
     });
   });
 }

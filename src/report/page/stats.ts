@@ -82,8 +82,7 @@ function partOfRun(page: PageData, run: PageRun, range: NonNullable<Range>): Sta
     return total;
   };
   const outcomes = rows.map((i) => requests.outcomes[requests.outcome[i]]);
-  const share = rows.length === 0 ? null : rows.filter((i) => requests.good[i] === 1).length;
-  const good = share === null ? null : share / rows.length;
+  const good = rows.filter((i) => requests.good[i] === 1).length;
   const completed = outcomes.filter((outcome) => outcome === 'completed').length;
   const inFlight = outcomes.filter((outcome) => outcome === 'inFlight').length;
   const seconds = ((range.to - range.from) * page.binNs) / 1e9;
@@ -92,8 +91,8 @@ function partOfRun(page: PageData, run: PageRun, range: NonNullable<Range>): Sta
     arrived: rows.length * requests.step,
     completed: completed * requests.step,
     lost: (rows.length - completed - inFlight) * requests.step,
-    effectiveRatio: good,
-    goodputPerSec: share === null ? null : (share * requests.step) / seconds,
+    effectiveRatio: rows.length === 0 ? null : good / rows.length,
+    goodputPerSec: (good * requests.step) / seconds,
     ttft: latency((i) => requests.ttft[i]),
     tbt: latency((i) => requests.tbt[i]),
     e2e: latency((i) => {

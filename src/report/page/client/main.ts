@@ -2,7 +2,7 @@
 import type { Spec } from 'vega';
 import type { PageData, Range } from '../data.ts';
 import { OVERVIEW, type Shown, sectionsFor } from '../figures.ts';
-import { type LegendEntry, legendOf } from '../lines.ts';
+import { type LegendEntry, legendOf, noteOf } from '../lines.ts';
 import { isEmpty, timeUnit } from '../rows.ts';
 import { statsOf } from '../stats.ts';
 import { Chart } from './chart.ts';
@@ -110,7 +110,7 @@ function card(shown: Shown): HTMLElement {
     'figcaption',
     {},
     el('h3', {}, title),
-    el('p', { class: 'muted' }, figure.note),
+    el('p', { class: 'muted' }, noteOf(shown, page)),
   );
   const wide = id === 'slowest' ? 'wide' : '';
   const box = el('div', { class: 'chart' });

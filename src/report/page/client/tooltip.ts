@@ -37,10 +37,10 @@ export function hideTip(): void {
 export function say({ figure }: Shown, page: PageData, row: Row): Said {
   const at = (name: string) => row[name] as number;
   if (figure.kind === 'cdf') {
-    const run = page.runs.findIndex(({ name }) => name === row.s);
+    const run = Number(String(row.s).slice(1));
     const value = duration(at('x') / MEASURES.seconds.factor);
     const label = `${percent(at('p'))} had their first token within`;
-    return { head: String(row.s), lines: [{ colour: RUN_COLOURS[run], label, value }] };
+    return { head: page.runs[run].name, lines: [{ colour: RUN_COLOURS[run], label, value }] };
   }
   const { factor, say: text } = MEASURES[figure.measure];
   const value = (v: number | null | undefined) => (v == null ? '–' : text(v / factor));
