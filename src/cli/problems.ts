@@ -1,15 +1,19 @@
 /** Exit codes, and what a user reads when something goes wrong. */
-import { InputError, PolicyError } from '../core/errors.ts';
 
 export const EXIT = { done: 0, failed: 1, badInput: 2 } as const;
 
+/** By name: a policy's file carries a copy of the error classes of its own. */
+function isNamed(error: unknown, name: string): error is Error {
+  return error instanceof Error && error.name === name;
+}
+
 /** Prints one line for bad input; a stack besides for what is our fault. Answers the exit code. */
 export function reportError(error: unknown): number {
-  if (error instanceof InputError) {
+  if (isNamed(error, 'InputError')) {
     process.stderr.write(`moontide: ${error.message}\n`);
     return EXIT.badInput;
   }
-  if (error instanceof PolicyError) {
+  if (isNamed(error, 'PolicyError')) {
     process.stderr.write(`moontide: ${error.message}\n`);
     return EXIT.failed;
   }

@@ -135,15 +135,15 @@ function escaped(text: string): string {
     .replace(/"/g, '&quot;');
 }
 
-const require = createRequire(import.meta.url);
+const packages = createRequire(import.meta.url);
 
 function vegaRuntime(): string {
-  return readFileSync(join(dirname(require.resolve('vega')), 'vega.min.js'), 'utf8');
+  return readFileSync(join(dirname(packages.resolve('vega')), 'vega.min.js'), 'utf8');
 }
 
 /** page/client, bundled. */
 function pageScript(): string {
-  const source = new URL(`./page/client/main${extname(import.meta.url)}`, import.meta.url);
+  const source = new URL(`../report/page/client/main${extname(import.meta.url)}`, import.meta.url);
   const { outputFiles } = buildSync({
     entryPoints: [fileURLToPath(source)],
     bundle: true,
@@ -158,10 +158,10 @@ function pageScript(): string {
 
 /** Of what is inlined: Vega, and what it bundles. */
 function licences(): string {
-  const vega = createRequire(require.resolve('vega'));
+  const vega = createRequire(packages.resolve('vega'));
   return ['vega', 'd3-array', 'topojson-client']
     .map((name) => {
-      const main = name === 'vega' ? require.resolve('vega') : vega.resolve(name);
+      const main = name === 'vega' ? packages.resolve('vega') : vega.resolve(name);
       const folder = main.slice(0, main.lastIndexOf(`/${name}/`) + name.length + 1);
       return `${name}\n${readFileSync(join(folder, 'LICENSE'), 'utf8')}`;
     })

@@ -85,6 +85,10 @@ describe('bad configuration', () => {
     expectRefusal(['replay', trace(), '--prefill', 'kvcache-centrik'], /kvcache-centric/);
   });
 
+  it('a policy that needs the future, which a replay does not have', () => {
+    expectRefusal(['replay', trace(), '--eviction', 'belady'], /belady/, /future/, /cache/);
+  });
+
   it('an unknown parameter of a policy', () => {
     expectRefusal(['replay', trace(), '--prefill', 'kvcache-centric:treshold=2'], /threshold/);
   });

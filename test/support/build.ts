@@ -3,8 +3,7 @@ import { execFileSync } from 'node:child_process';
 
 export default function setup(): void {
   const root = new URL('../..', import.meta.url).pathname;
-  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-b'], {
-    cwd: root,
-    stdio: 'inherit',
-  });
+  for (const args of [['node_modules/typescript/bin/tsc', '-b'], ['scripts/bundle-cli.mjs']]) {
+    execFileSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
+  }
 }

@@ -1,0 +1,170 @@
+/**
+ * The decode side of an instance: claims the requests that are handed over, lets them join the
+ * batch between runs, and steps the batch until each is at its end.
+ */
+import { type IdSource, Mark } from './host.ts';
+import { type InstanceWorld, late, ownStore } from './instance-world.ts';
+import type * as M from './messages.ts';
+import { Recent } from './recent.ts';
+import { attemptKey, Outcome, Phase, type Request } from './request.ts';
+import { RECENT_ENDED, type RequestEnds } from './request-ends.ts';
+import type { Address } from './topology.ts';
+
+interface Sequence {
+  readonly request: Request;
+  cancelled: boolean;
+  /** Tokens made, the first one by prefill. */
+  made: number;
+}
+
+export class DecodeSide {
+  readonly world: InstanceWorld;
+  private readonly ids: IdSource;
+  private readonly ends: RequestEnds;
+  /** Handed over, not yet claimed. */
+  private readonly claiming = new Map<number, { request: Request; from: Address }>();
+  private readonly joining: Sequence[] = [];
+  private readonly batch: Sequence[] = [];
+  /** Run on the GPUs, or 0. */
+  private run = 0;
+  private cut = false;
+  private readonly taken = new Recent<boolean>(RECENT_ENDED);
+
+  constructor(world: InstanceWorld, ids: IdSource, ends: RequestEnds) {
+    this.world = world;
+    this.ids = ids;
+    this.ends = ends;
+  }
+
+  get isEmpty(): boolean {
+    return this.claiming.size + this.joining.length + this.batch.length === 0;
+  }
+
+  get isRunning(): boolean {
+    return this.run !== 0;
+  }
+
+  /** Whether the request of this key was handed over to this instance. */
+  hasTaken(key: number): boolean {
+    return this.taken.get(key) === true;
+  }
+
+  // --- taking requests over -------------------------------------------------------------------
+
+  onHandoff(fact: M.Fact, body: M.Handoff): void {
+    const { request } = body;
+    const { id, attempt } = request;
+    const key = attemptKey(id, attempt);
+    if (this.hasTaken(key)) this.answerHandoff(fact.from, id, attempt, true);
+    else if (!this.claiming.has(key)) {
+      this.claiming.set(key, { request, from: fact.from });
+      const { host, spec } = this.world;
+      host.send(ownStore(this.world), { kind: 'claim', request: id, attempt, instance: spec.id });
+    }
+  }
+
+  onClaimed(body: M.Claimed): void {
+    const key = attemptKey(body.request, body.attempt);
+    const claim = this.claiming.get(key);
+    if (claim === undefined) {
+      late(this.world);
+      return;
+    }
+    this.claiming.delete(key);
+    this.answerHandoff(claim.from, body.request, body.attempt, body.ok);
+    if (!body.ok) return;
+    this.taken.set(key, true);
+    this.join(claim.request);
+  }
+
+  /** Adds a request whose KV is here and whose first token is made. */
+  join(request: Request): void {
+    this.joining.push({ request, cancelled: false, made: 1 });
+  }
+
+  private answerHandoff(to: Address, request: number, attempt: number, ok: boolean): void {
+    this.world.host.send(to, { kind: 'handoffTaken', request, attempt, ok });
+  }
+
+  // --- the batch ------------------------------------------------------------------------------
+
+  /** Runs the batch; a run that others can join is cut. */
+  advance(nowNs: number): void {
+    const { batch, joining, world } = this;
+    if (this.run === 0) this.startRun(nowNs);
+    else if (joining.length > 0 && batch.length < world.settings.batchRequests) this.cutRun();
+  }
+
+  cutRun(): void {
+    if (this.cut) return;
+    this.cut = true;
+    this.world.host.cutRun(this.run);
+  }
+
+  private startRun(nowNs: number): void {
+    const { batch, joining } = this;
+    if (batch.length + joining.length === 0) return;
+    const { host, settings, spec } = this.world;
+    const room = Math.min(joining.length, settings.batchRequests - batch.length);
+    for (const sequence of joining.splice(0, room)) {
+      batch.push(sequence);
+      host.mark(sequence.request.id, Mark.joinedNs, nowNs);
+      host.mark(sequence.request.id, Mark.decodeInstance, spec.id);
+    }
+    if (batch.length === 0) return;
+    let contextTokens = 0;
+    let maxSteps = Number.POSITIVE_INFINITY;
+    const requests: number[] = [];
+    for (const { request, made } of batch) {
+      contextTokens += request.inputTokens + made;
+      maxSteps = Math.min(maxSteps, request.outputTokens - made);
+      requests.push(request.id);
+    }
+    this.run = this.ids.next();
+    this.cut = false;
+    host.startRun({ id: this.run, batch: batch.length, contextTokens, maxSteps, requests });
+  }
+
+  onRunEnded(nowNs: number, body: M.RunEnded): void {
+    if (body.run !== this.run) {
+      late(this.world);
+      return;
+    }
+    this.run = 0;
+    const { batch, ends } = this;
+    let kept = 0;
+    for (const sequence of batch) {
+      sequence.made += body.steps;
+      const { request, made, cancelled } = sequence;
+      if (made < request.outputTokens && !cancelled) batch[kept++] = sequence;
+      else {
+        ends.release(request);
+        ends.report(request, cancelled ? Outcome.cancelled : Outcome.completed, nowNs);
+      }
+    }
+    batch.length = kept;
+  }
+
+  // --- cancels and inventory ------------------------------------------------------------------
+
+  cancel(body: M.Cancel, nowNs: number): void {
+    const is = (s: Sequence) => s.request.id === body.request && s.request.attempt === body.attempt;
+    const waiting = this.joining.findIndex(is);
+    if (waiting >= 0) {
+      const [sequence] = this.joining.splice(waiting, 1);
+      this.ends.release(sequence.request);
+      this.ends.report(sequence.request, Outcome.cancelled, nowNs);
+      return;
+    }
+    const running = this.batch.find(is);
+    if (running === undefined) return;
+    running.cancelled = true;
+    if (this.run !== 0) this.cutRun();
+  }
+
+  listLive(live: M.LiveRequest[]): void {
+    for (const { request } of [...this.joining, ...this.batch]) {
+      live.push({ request: request.id, attempt: request.attempt, phase: Phase.decode });
+    }
+  }
+}

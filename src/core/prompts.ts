@@ -1,0 +1,178 @@
+/**
+ * The prompts of an instance, from dispatch until it holds nothing for them any more: what is known
+ * of each, which of them wait for their turn, and how one is given up.
+ */
+import { type InstanceWorld, storeOf } from './instance-world.ts';
+import type { Dispatch, LiveRequest } from './messages.ts';
+import { attemptKey, type Outcome, Phase, type Request } from './request.ts';
+import type { RequestEnds } from './request-ends.ts';
+
+export const PromptState = {
+  /** Blocks come from a peer first. */
+  fetching: 0,
+  /** Waits for its turn. */
+  ready: 1,
+  /** Asks for working memory. */
+  acquiring: 2,
+  /** Working memory is short: the GPUs may decode meanwhile. */
+  starved: 5,
+  /** Its chunks are computed. */
+  computing: 3,
+  /** Prompt done: KV goes to the decode instance, or waits for space there. */
+  handoff: 4,
+  /** Given up, while streams under way still read its KV. */
+  draining: 6,
+} as const;
+export type PromptState = (typeof PromptState)[keyof typeof PromptState];
+
+export interface Prompt {
+  readonly request: Request;
+  readonly decodeInstance: number;
+  state: PromptState;
+  cancelled: boolean;
+  expectedBlocks: number;
+  load: number;
+  hitBlocks: number;
+  /** Tokens whose KV is in HBM, the cached ones included. */
+  doneTokens: number;
+  /** Chunks started. */
+  chunks: number;
+  /** Step that computes a chunk of it now, or 0. */
+  step: number;
+  computeNs: number;
+  /** Decode space: asked for, granted. */
+  space: 'none' | 'asked' | 'granted';
+  /** KV moved to DRAM because decode has no room. */
+  parking: 'no' | 'moving' | 'parked';
+  streamedTokens: number;
+  streams: number;
+  /** Streams that broke and reservations that ran out before their KV was complete. */
+  handoffRetries: number;
+  /** Handoff sent, answer awaited. */
+  offered: boolean;
+}
+
+/** Token at which the chunk that is computed now, or next, ends. */
+export function chunkEnd({ doneTokens, request }: Prompt, chunkTokens: number): number {
+  return Math.min(doneTokens + chunkTokens, request.inputTokens);
+}
+
+export class Prompts {
+  readonly world: InstanceWorld;
+  private readonly ends: RequestEnds;
+  /** By attempt, in order of dispatch. */
+  private readonly prompts = new Map<number, Prompt>();
+  /** Keys of prompts that wait to be computed, in order of dispatch. */
+  private readonly queue: number[] = [];
+
+  constructor(world: InstanceWorld, ends: RequestEnds) {
+    this.world = world;
+    this.ends = ends;
+  }
+
+  get isEmpty(): boolean {
+    return this.prompts.size + this.queue.length === 0;
+  }
+
+  get isQueueFull(): boolean {
+    return this.queue.length >= this.world.settings.queueRequests;
+  }
+
+  get(key: number): Prompt | undefined {
+    return this.prompts.get(key);
+  }
+
+  of(request: number, attempt: number): Prompt | undefined {
+    return this.prompts.get(attemptKey(request, attempt));
+  }
+
+  values(): IterableIterator<Prompt> {
+    return this.prompts.values();
+  }
+
+  /** Whether another instance decodes it. */
+  leaves(prompt: Prompt): boolean {
+    return prompt.decodeInstance !== this.world.spec.id && prompt.request.outputTokens > 1;
+  }
+
+  enqueue(key: number, body: Dispatch, fetches: boolean): void {
+    this.prompts.set(key, {
+      request: body.request,
+      decodeInstance: body.decodeInstance,
+      state: fetches ? PromptState.fetching : PromptState.ready,
+      cancelled: false,
+      expectedBlocks: Math.max(body.localBlocks, body.sourceBlocks),
+      load: 0,
+      hitBlocks: 0,
+      doneTokens: 0,
+      chunks: 0,
+      step: 0,
+      computeNs: 0,
+      space: 'none',
+      parking: 'no',
+      streamedTokens: 0,
+      streams: 0,
+      handoffRetries: 0,
+      offered: false,
+    });
+    this.queue.push(key);
+  }
+
+  /** Takes the first that is ready out of the queue. */
+  takeReady(): Prompt | undefined {
+    const { queue, prompts } = this;
+    for (let at = 0; at < queue.length; at++) {
+      const prompt = prompts.get(queue[at]);
+      if (prompt?.state !== PromptState.ready) continue;
+      queue.splice(at, 1);
+      return prompt;
+    }
+    return undefined;
+  }
+
+  /** Gives a prompt up; what it holds goes when nothing reads it any more. */
+  abandon(prompt: Prompt, outcome: Outcome, nowNs: number): void {
+    const { request } = prompt;
+    const at = this.queue.indexOf(attemptKey(request.id, request.attempt));
+    if (at >= 0) this.queue.splice(at, 1);
+    if (prompt.streams > 0) prompt.state = PromptState.draining;
+    else this.letGo(prompt);
+    this.ends.report(request, outcome, nowNs);
+  }
+
+  /** Frees what a prompt holds here and at the decode node. */
+  letGo(prompt: Prompt): void {
+    const { request, space, decodeInstance } = prompt;
+    if (space !== 'none') {
+      this.world.host.send(storeOf(this.world, decodeInstance), {
+        kind: 'unreserve',
+        request: request.id,
+        attempt: request.attempt,
+        instance: decodeInstance,
+      });
+    }
+    this.end(prompt);
+  }
+
+  /** Forgets a prompt and frees what it holds here. */
+  end(prompt: Prompt): void {
+    this.forget(prompt);
+    this.ends.release(prompt.request);
+  }
+
+  forget({ request }: Prompt): void {
+    this.prompts.delete(attemptKey(request.id, request.attempt));
+  }
+
+  listLive(live: LiveRequest[]): void {
+    for (const { request, state } of this.prompts.values()) {
+      if (state === PromptState.draining) continue;
+      live.push({ request: request.id, attempt: request.attempt, phase: phaseOf(state) });
+    }
+  }
+}
+
+function phaseOf(state: PromptState): Phase {
+  if (state === PromptState.handoff) return Phase.handoff;
+  return state === PromptState.computing ? Phase.prefill : Phase.queued;
+}

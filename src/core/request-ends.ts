@@ -1,0 +1,45 @@
+/**
+ * How requests end at an instance: their working memory is released, the conductor is told, and the
+ * end is kept for a conductor that lost it.
+ */
+import { Mark } from './host.ts';
+import { type InstanceWorld, ownStore } from './instance-world.ts';
+import type { EndedRequest } from './messages.ts';
+import { Recent } from './recent.ts';
+import { attemptKey, type Outcome, type Request } from './request.ts';
+import { CONDUCTOR } from './topology.ts';
+
+/** Ended requests that an inventory can still report. */
+export const RECENT_ENDED = 4096;
+
+export class RequestEnds {
+  readonly world: InstanceWorld;
+  private readonly ended = new Recent<EndedRequest>(RECENT_ENDED);
+
+  constructor(world: InstanceWorld) {
+    this.world = world;
+  }
+
+  has(key: number): boolean {
+    return this.ended.get(key) !== undefined;
+  }
+
+  values(): EndedRequest[] {
+    return this.ended.values();
+  }
+
+  release(request: Request): void {
+    const { host, spec } = this.world;
+    const { id, attempt } = request;
+    host.send(ownStore(this.world), { kind: 'release', request: id, attempt, instance: spec.id });
+  }
+
+  report(request: Request, outcome: Outcome, nowNs: number): void {
+    const { id, attempt } = request;
+    const { host } = this.world;
+    host.mark(id, Mark.finishedNs, nowNs);
+    host.mark(id, Mark.outcome, outcome);
+    this.ended.set(attemptKey(id, attempt), { request: id, attempt, outcome });
+    host.send(CONDUCTOR, { kind: 'finished', request: id, attempt, outcome });
+  }
+}
