@@ -1,4 +1,4 @@
-/** The tables of `moontide trace analyse`. */
+/** The words and tables of `moontide trace analyse`. */
 import type { TraceAnalysis } from '../study/cache/index.ts';
 import { bar, duration, integer, percent } from './format.ts';
 import { paint, table } from './table.ts';
@@ -8,9 +8,22 @@ const BAR_CHARS = 30;
 type Bins = TraceAnalysis['reuse']['distanceBlocks'];
 
 export function analysisTable(analysis: TraceAnalysis): string {
-  const { reuse, popularity, prefixTree, sharing, lifetimeNs, workingSet } = analysis;
-  const { accesses, distinctBlocks } = analysis;
-  const head = `${integer(accesses)} accesses to ${integer(distinctBlocks)} blocks`;
+  const { reuse, workingSet } = analysis;
+  return [
+    paint('bold', analysisHeadline(analysis)),
+    analysisFacts(analysis).join('\n'),
+    histogram('reuse distance, blocks', reuse.distanceBlocks, integer),
+    histogram('reuse time', reuse.timeNs, duration),
+    working(workingSet),
+  ].join('\n\n');
+}
+
+export function analysisHeadline({ accesses, distinctBlocks }: TraceAnalysis): string {
+  return `${integer(accesses)} accesses to ${integer(distinctBlocks)} blocks`;
+}
+
+export function analysisFacts(analysis: TraceAnalysis): string[] {
+  const { accesses, reuse, popularity, prefixTree, sharing, lifetimeNs } = analysis;
   const reuses = sharing.reusesWithin + sharing.reusesAcross;
   const facts = [
     `${percent(reuse.cold / accesses)} of accesses are first ones, ` +
@@ -30,13 +43,7 @@ export function analysisTable(analysis: TraceAnalysis): string {
       `${percent(sharing.reusesAcross / Math.max(1, reuses))} of reuse is across sessions`,
     `a block that is used again lives ${duration(lifetimeNs.mean)} on average`,
   ];
-  return [
-    paint('bold', head),
-    facts.filter((fact) => fact !== '').join('\n'),
-    histogram('reuse distance, blocks', reuse.distanceBlocks, integer),
-    histogram('reuse time', reuse.timeNs, duration),
-    working(workingSet),
-  ].join('\n\n');
+  return facts.filter((fact) => fact !== '');
 }
 
 function histogram(name: string, bins: Bins, text: (value: number) => string): string {

@@ -22,6 +22,7 @@ interface Flags {
   readonly set: string[];
   readonly limit?: number;
   readonly seed?: number;
+  readonly output?: string;
   readonly json?: true;
 }
 
@@ -31,7 +32,7 @@ const EXAMPLES = `
 Examples:
   moontide cache demo --policy lru,arc,s3-fifo,belady
   moontide cache demo --policy lru --capacity 500GB,1TB --unit bytes
-  moontide cache demo --target 0.85
+  moontide cache demo --target 0.85 -o cache.html
   moontide cache keys:accesses.txt --semantics any --capacity 100000`;
 
 export function addCacheCommand(program: Command): void {
@@ -53,6 +54,7 @@ export function addCacheCommand(program: Command): void {
     .option('--set <key=value>', 'override one key, may be repeated', collect, [])
     .option('--limit <n>', 'only the first n requests', numberOption('--limit', 1, true))
     .option('--seed <n>', 'seed of all random streams', numberOption('--seed', 0, true))
+    .option('-o, --output <file>', 'write the figures and the table as an HTML page')
     .option('--json', 'print the result alone, as JSON')
     .addHelpText('after', EXAMPLES)
     .action(runCache);
@@ -93,7 +95,7 @@ async function runCache(
 ): Promise<void> {
   const { runCacheStudy } = await import('../study/cache/index.ts');
   const { policyNames } = await import('../config/policies.ts');
-  const { json, policy, capacity, set, target, curve, decodeCached, ...rest } = flags;
+  const { json, output, policy, capacity, set, target, curve, decodeCached, ...rest } = flags;
   const kind = curve ?? (target.length > 0 ? 'exact' : undefined);
   const result = await runCacheStudy({
     ...rest,
@@ -105,21 +107,51 @@ async function runCache(
     targets: target,
     ...(kind === undefined ? {} : { curve: kind }),
   });
+  if (output !== undefined) {
+    const { writeCachePage } = await import('../report/lab-page.ts');
+    const written = await writeCachePage(output, {
+      ...result,
+      title: trace,
+      headline: `${accessesText(result)}, ${settingsText(result)}`,
+      facts: factTexts(result),
+      table: { head: HEAD, rows: result.rows.map(rowText) },
+    });
+    process.stderr.write(`wrote ${written}\n`);
+  }
   if (json) printJson(result);
   else process.stdout.write(`\n${cacheTable(result)}\n\n`);
 }
 
-function cacheTable(result: CacheStudyResult): string {
-  const { trace, nodes, routing, semantics } = result;
+const HEAD = ['policy', 'capacity', '', 'hit ratio', 'of tokens', 'saved', 'written', 'evicted'];
+
+function accessesText({ trace }: CacheStudyResult): string {
+  return `${integer(trace.accesses)} accesses to ${integer(trace.distinctBlocks)} blocks`;
+}
+
+function settingsText({ nodes, routing, semantics }: CacheStudyResult): string {
   const pools = nodes === 1 ? 'one pool' : `${nodes} pools, routed by ${routing}`;
-  const head = `${integer(trace.accesses)} accesses to ${integer(trace.distinctBlocks)} blocks`;
+  return `${semantics} hits, ${pools}`;
+}
+
+/** What a page says that a terminal has no room for: targets, and where the numbers come from. */
+function factTexts(result: CacheStudyResult): string[] {
+  const { trace, model, order, decodeCached, seed, version } = result;
+  const keeps = decodeCached ? '; blocks of decode are kept' : '';
+  return [
+    ...(result.curve === null ? [] : answerTexts(result, result.curve)),
+    `${integer(trace.requests)} requests, blocks touched in ${order} order${keeps}`,
+    ...(model === null
+      ? []
+      : [`${model.name}, ${bytes(model.bytesPerBlock)} a block; prefill: ${model.cost}`]),
+    `seed ${seed}, version ${version}${trace.sha256 === null ? '' : `, sha256 ${trace.sha256}`}`,
+  ];
+}
+
+function cacheTable(result: CacheStudyResult): string {
   const parts = [
-    `${paint('bold', head)}, ${semantics} hits, ${pools}`,
-    table(
-      ['policy', 'capacity', '', 'hit ratio', 'of tokens', 'saved', 'written', 'evicted'],
-      result.rows.map(rowText),
-    ),
-    ...(result.curve === null ? [] : [targetText(result, result.curve)]),
+    `${paint('bold', accessesText(result))}, ${settingsText(result)}`,
+    table(HEAD, result.rows.map(rowText)),
+    ...(result.curve === null ? [] : [curveText(result, result.curve)]),
   ];
   return parts.filter((part) => part !== '').join('\n\n');
 }
@@ -138,16 +170,19 @@ function rowText(row: CacheRow): string[] {
   ];
 }
 
+type Curve = NonNullable<CacheStudyResult['curve']>;
+
 /** "85 % of the reachable hits need 27,400 blocks, 4.18 TiB of llama3-70b". */
-function targetText(
-  { model }: CacheStudyResult,
-  { targets, points, kind }: NonNullable<CacheStudyResult['curve']>,
-): string {
-  const answers = targets.map(({ share, capacityBlocks, capacityBytes }) => {
+function answerTexts({ model }: CacheStudyResult, { targets }: Curve): string[] {
+  return targets.map(({ share, capacityBlocks, capacityBytes }) => {
     const size =
       capacityBytes === null ? '' : `, ${tebibytes(capacityBytes)} of ${model?.name ?? 'KV'}`;
     return `${percent(share)} of the reachable hits need ${integer(capacityBlocks)} blocks${size}`;
   });
+}
+
+function curveText(result: CacheStudyResult, line: Curve): string {
+  const { points, kind } = line;
   const last = points[points.length - 1];
   const curve = table(
     [`LRU (${kind})`, 'hit ratio', 'of tokens', '± error'],
@@ -160,7 +195,7 @@ function targetText(
         p.hitRatioError === null ? '' : percent(p.hitRatioError),
       ]),
   );
-  return [...answers, last === undefined ? '' : curve].join('\n');
+  return [...answerTexts(result, line), last === undefined ? '' : curve].join('\n');
 }
 
 function tebibytes(size: number): string {

@@ -20,8 +20,9 @@ export function addTraceCommand(program: Command): void {
     .command('analyse')
     .description('How a trace reuses blocks: distance, popularity, working set, prefix tree.')
     .argument('<trace>', 'format:path, a catalogue name (demo) or a path; - reads stdin')
+    .option('-o, --output <file>', 'write the figures as an HTML page')
     .option('--json', 'print all of it as JSON')
-    .addHelpText('after', '\nExample:\n  moontide trace analyse demo')
+    .addHelpText('after', '\nExample:\n  moontide trace analyse demo -o demo.html')
     .action(analyse);
   trace
     .command('generate')
@@ -84,16 +85,23 @@ function burstsOf(arrivals: TraceInfo['arrivals']): string {
   return `${every}; coefficient of variation of the gaps ${cv}`;
 }
 
-async function analyse(name: string, flags: { json?: true }): Promise<void> {
+async function analyse(name: string, flags: { output?: string; json?: true }): Promise<void> {
   const { openTrace } = await import('../trace/index.ts');
   const { analyseTrace } = await import('../study/cache/index.ts');
+  const words = await import('./analysis-table.ts');
   const analysis = analyseTrace(await openTrace(name));
-  if (flags.json) {
-    printJson(analysis);
-    return;
+  if (flags.output !== undefined) {
+    const { writeAnalysisPage } = await import('../report/lab-page.ts');
+    const written = await writeAnalysisPage(flags.output, {
+      ...analysis,
+      title: name,
+      headline: words.analysisHeadline(analysis),
+      facts: [...words.analysisFacts(analysis), `sha256 ${analysis.sha256}`],
+    });
+    process.stderr.write(`wrote ${written}\n`);
   }
-  const { analysisTable } = await import('./analysis-table.ts');
-  process.stdout.write(`\n${analysisTable(analysis)}\n\n`);
+  if (flags.json) printJson(analysis);
+  else process.stdout.write(`\n${words.analysisTable(analysis)}\n\n`);
 }
 
 interface GenerateFlags {
