@@ -9,6 +9,7 @@ import { basename, dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildSync } from 'esbuild';
 import { integer } from '../metrics/format.ts';
+import { escaped } from './escape.ts';
 import { replaceFiles } from './files.ts';
 import type { PageData } from './page/data.ts';
 import { figuresFor, OVERVIEW, type Shown } from './page/figures.ts';
@@ -125,14 +126,6 @@ function specsOf(page: PageData): Record<string, unknown> {
 /** JSON that may stand inside a script element. */
 function json(value: unknown): string {
   return JSON.stringify(value).replace(/</g, '\\u003c');
-}
-
-function escaped(text: string): string {
-  return text
-    .replace(/&/g, '&amp;')
-    .replace(/</g, '&lt;')
-    .replace(/>/g, '&gt;')
-    .replace(/"/g, '&quot;');
 }
 
 const packages = createRequire(import.meta.url);

@@ -3,6 +3,7 @@
  * everything but its own style. Colours follow the reader's theme.
  */
 import { integer } from '../metrics/format.ts';
+import { escaped } from './escape.ts';
 import { type LabFigure, labSvg } from './lab-figures.ts';
 import { STYLE } from './style.ts';
 
@@ -126,12 +127,4 @@ function tableHtml({ head, rows }: PageTable): string {
 <tbody>
 ${lines.join('\n')}
 </tbody></table></div>`;
-}
-
-function escaped(text: string): string {
-  return text
-    .replace(/&/g, '&amp;')
-    .replace(/</g, '&lt;')
-    .replace(/>/g, '&gt;')
-    .replace(/"/g, '&quot;');
 }

@@ -25,6 +25,16 @@ function cpuNs(args: readonly string[]): number {
   return Number(/(\d+)$/.exec(stderr)![1]) * 1e3;
 }
 
+/** Facts that a replay handles. */
+function eventsOf(trace: string, policy: string): number {
+  const study = new URL('../../dist/study/replay.js', import.meta.url).href;
+  const code = `import { replay } from ${JSON.stringify(study)};
+    const { events } = await replay(${JSON.stringify({ trace, prefill: policy })});
+    console.log(events);`;
+  const args = ['--input-type=module', '-e', code];
+  return Number(spawnSync(process.execPath, args, { encoding: 'utf8' }).stdout);
+}
+
 export function replayBenches(): Bench[] {
   const path = join(process.env.MOONTIDE_TRACES ?? '', 'mooncake_conversation.jsonl');
   const real = existsSync(path);
@@ -46,8 +56,11 @@ export function replayBenches(): Bench[] {
       },
       baselineRun: () => cpuNs(baseline) / REQUESTS,
       note: () => {
-        const perSecond = Math.round(REQUESTS / (bestNs / 1e9));
-        return `${perSecond} requests per CPU-second, ${(bestNs / 1e9).toFixed(2)} CPU-s in all`;
+        const seconds = bestNs / 1e9;
+        const requests = Math.round(REQUESTS / seconds);
+        const events = Math.round(eventsOf(trace, policy) / seconds);
+        const rates = `${requests} requests and ${events} events per CPU-second`;
+        return `${rates}, ${seconds.toFixed(2)} CPU-s in all`;
       },
     };
   });
