@@ -1,6 +1,7 @@
 /** Options that several commands share, and the checks of their values. */
 import type { Command } from 'commander';
 import { InputError } from '../core/errors.ts';
+import { POLICY_KINDS } from '../core/policy.ts';
 
 /** A number that an option gives. */
 export function numberOption(name: string, least: number, whole: boolean) {
@@ -18,12 +19,13 @@ export function collect(value: string, before: string[]): string[] {
 }
 
 export function addConfigOptions(command: Command): Command {
-  return command
+  command
     .option('-c, --config <file>', 'YAML configuration or preset', 'mooncake-16')
-    .option('--set <key=value>', 'override one key, may be repeated', collect, [])
-    .option('--prefill <policy>', 'prefill policy: a name with parameters, or ./mine.ts')
-    .option('--decode <policy>', 'decode policy')
-    .option('--eviction <policy>', 'eviction policy')
-    .option('--admission <policy>', 'admission policy')
-    .option('--seed <n>', 'seed of all random streams', numberOption('--seed', 0, true));
+    .option('--set <key=value>', 'override one key, may be repeated', collect, []);
+  for (const [at, kind] of POLICY_KINDS.entries()) {
+    const how = at === 0 ? ': a name with parameters, or ./mine.ts' : '';
+    command.option(`--${kind} <policy>`, `${kind} policy${how}`);
+  }
+  const seed = numberOption('--seed', 0, true);
+  return command.option('--seed <n>', 'seed of all random streams', seed);
 }

@@ -1,19 +1,15 @@
 /** `moontide replay TRACE`: the main job. */
 import { basename, resolve } from 'node:path';
 import type { Command } from 'commander';
+import type { ConfigOptions } from '../config/load.ts';
 import type { Topology } from '../core/topology.ts';
 import type { Replay, ReplayOptions } from '../study/replay.ts';
 import { addConfigOptions, numberOption } from './options.ts';
 import { printJson } from './output.ts';
 
-interface Flags {
+interface Flags extends ConfigOptions {
   readonly config: string;
   readonly set: string[];
-  readonly prefill?: string;
-  readonly decode?: string;
-  readonly eviction?: string;
-  readonly admission?: string;
-  readonly seed?: number;
   readonly limit?: number;
   readonly rate?: number;
   readonly output?: string;

@@ -2,7 +2,7 @@
  * The canonical form of a configuration: every key, human units, no folders. The schema reads it
  * back to the same values; results carry it.
  */
-import { policyWithoutFolder } from './policy-ref.ts';
+import { mapPolicies, policyWithoutFolder } from './policy-ref.ts';
 import type { CapacityConfig, Config, GroupConfig } from './schema.ts';
 import { DURATION, formatQuantity, RATE, SHARE, SIZE, TOKENS } from './units.ts';
 
@@ -28,7 +28,8 @@ function node(value: GroupConfig['node']): unknown {
   };
 }
 
-export function describeConfig(config: Config): Record<string, unknown> {
+export function describeConfig(given: Config): Record<string, unknown> {
+  const config = mapPolicies(given, policyWithoutFolder);
   const { cluster, instance, store, transport, conductor, targets, monitoring } = config;
   return {
     seed: config.seed,
@@ -50,7 +51,6 @@ export function describeConfig(config: Config): Record<string, unknown> {
     },
     store: {
       ...store,
-      eviction: policyWithoutFolder(store.eviction),
       leaseTtl: duration(store.leaseTtl),
       leaseGuard: duration(store.leaseGuard),
     },
@@ -59,12 +59,7 @@ export function describeConfig(config: Config): Record<string, unknown> {
       maxBandwidth: transport.maxBandwidth === null ? 'unlimited' : rate(transport.maxBandwidth),
       bufferSize: size(transport.bufferSize),
     },
-    conductor: {
-      ...conductor,
-      prefill: policyWithoutFolder(conductor.prefill),
-      decode: policyWithoutFolder(conductor.decode),
-      admission: policyWithoutFolder(conductor.admission),
-    },
+    conductor: { ...conductor },
     targets: {
       ...targets,
       ttft: duration(targets.ttft),

@@ -5,8 +5,8 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { InputError } from '../core/errors.ts';
 import { oneOf } from '../core/kit/nearest.ts';
-import type { PolicyKind } from '../core/policy.ts';
-import { anchorPolicy } from './policy-ref.ts';
+import { POLICY_KINDS, type PolicyKind } from '../core/policy.ts';
+import { anchorPolicy, mapPolicies } from './policy-ref.ts';
 import { DEFAULT_PRESET, PRESETS } from './presets/index.ts';
 import type { Config } from './schema.ts';
 
@@ -46,12 +46,12 @@ function readText(path: string): string {
 /** Policies and seed that the command line gives in place of the configuration's. */
 export type ConfigOptions = Partial<Record<PolicyKind, string>> & { readonly seed?: number };
 
-const POLICY_SECTION: Readonly<Record<PolicyKind, 'store' | 'conductor'>> = {
-  eviction: 'store',
-  prefill: 'conductor',
-  decode: 'conductor',
-  admission: 'conductor',
-};
+/** Those of `options` that are for the configuration. */
+export function configOptions(options: ConfigOptions): ConfigOptions {
+  const keys = [...POLICY_KINDS, 'seed' as const];
+  const given = keys.filter((key) => options[key] !== undefined);
+  return Object.fromEntries(given.map((key) => [key, options[key]]));
+}
 
 /** `loaded` with options on top; a policy's file is seen from the current folder. */
 export function withOptions(loaded: LoadedConfig, options: ConfigOptions): LoadedConfig {
@@ -59,25 +59,19 @@ export function withOptions(loaded: LoadedConfig, options: ConfigOptions): Loade
   if (seed !== undefined && !(Number.isSafeInteger(seed) && seed >= 0)) {
     throw new InputError(`found ${seed}, expected a whole number of at least 0`, '--seed');
   }
-  const config: Config = {
-    ...loaded.config,
-    seed: seed ?? loaded.config.seed,
-    store: { ...loaded.config.store },
-    conductor: { ...loaded.config.conductor },
-  };
   const given = new Set<string>();
-  for (const kind of Object.keys(POLICY_SECTION) as PolicyKind[]) {
-    const spec = options[kind];
-    if (spec === undefined) continue;
-    given.add(kind);
-    const policy = anchorPolicy(spec, process.cwd());
-    if (kind === 'eviction') config.store.eviction = policy;
-    else config.conductor[kind] = policy;
-  }
+  const config = mapPolicies(
+    { ...loaded.config, seed: seed ?? loaded.config.seed },
+    (spec, kind) => {
+      const option = options[kind];
+      if (option === undefined) return spec;
+      given.add(kind);
+      return anchorPolicy(option, process.cwd());
+    },
+  );
   const placeOf = (path: ConfigPath): string => {
-    const [section, key] = path.map(String);
-    const option = section === 'store' || section === 'conductor' ? key : undefined;
-    return option !== undefined && given.has(option) ? `--${option}` : loaded.placeOf(path);
+    const key = path.length === 2 ? String(path[1]) : '';
+    return given.has(key) ? `--${key}` : loaded.placeOf(path);
   };
   return { config, placeOf };
 }

@@ -7,25 +7,15 @@ import { fileURLToPath } from 'node:url';
 import { InputError } from '../core/errors.ts';
 import { nearest, oneOf } from '../core/kit/nearest.ts';
 import {
-  type AdmissionModule,
-  type DecodeModule,
-  type EvictionModule,
   type Param,
   type Params,
   POLICY_KINDS,
   type PolicyKind,
-  type PrefillModule,
+  type PolicyModule,
+  type PolicyModules,
 } from '../core/policy.ts';
-import type { PolicyRef } from './policy-ref.ts';
-import type { PolicyRefs } from './resolve.ts';
+import type { PolicyRef, PolicyRefs } from './policy-ref.ts';
 import type { MadePolicies } from './wire.ts';
-
-export interface PolicyModules {
-  readonly eviction: EvictionModule;
-  readonly prefill: PrefillModule;
-  readonly decode: DecodeModule;
-  readonly admission: AdmissionModule;
-}
 
 export type PolicyParams = Readonly<Record<string, number | boolean | string>>;
 
@@ -96,18 +86,16 @@ export async function loadPolicy<K extends PolicyKind>(
   return { kind, name, path: ref.path, module, params: paramValues(ref, module.params), sha256 };
 }
 
-/** The four policies of a cluster with their parameters bound, as wire.ts takes them. */
+/** The policies of a cluster, one of each kind, with their parameters bound, for wire.ts. */
 export async function loadPolicies(refs: PolicyRefs): Promise<MadePolicies> {
-  const { module: eviction, params: evictionParams } = await loadPolicy(refs.eviction);
-  const { module: prefill, params: prefillParams } = await loadPolicy(refs.prefill);
-  const { module: decode, params: decodeParams } = await loadPolicy(refs.decode);
-  const { module: admission, params: admissionParams } = await loadPolicy(refs.admission);
-  return {
-    eviction: { name: refs.eviction.name, create: (c) => eviction.create(c, evictionParams) },
-    prefill: { name: refs.prefill.name, create: (c) => prefill.create(c, prefillParams) },
-    decode: { name: refs.decode.name, create: (c) => decode.create(c, decodeParams) },
-    admission: { name: refs.admission.name, create: (c) => admission.create(c, admissionParams) },
-  };
+  const made: Partial<Record<PolicyKind, unknown>> = {};
+  for (const kind of POLICY_KINDS) {
+    const loaded = await loadPolicy(refs[kind]);
+    const module = loaded.module as PolicyModule<unknown, unknown>;
+    const create = (context: unknown) => module.create(context, loaded.params);
+    made[kind] = { name: refs[kind].name, create };
+  }
+  return made as MadePolicies;
 }
 
 /** All built-in policies. */

@@ -1,7 +1,16 @@
 /** How a policy is named: `lru`, `kvcache-centric:threshold=1`, `./mine.ts:depth=3`. */
 import { basename, isAbsolute, resolve } from 'node:path';
 import { InputError } from '../core/errors.ts';
-import type { PolicyKind } from '../core/policy.ts';
+import { POLICY_KINDS, type PolicyKind } from '../core/policy.ts';
+import type { Config } from './schema.ts';
+
+/** Where a configuration names the policy of each kind: the key is the kind. */
+const POLICY_SECTION: Readonly<Record<PolicyKind, 'store' | 'conductor'>> = {
+  eviction: 'store',
+  prefill: 'conductor',
+  decode: 'conductor',
+  admission: 'conductor',
+};
 
 /** A policy that was asked for. Its parameters are checked when it is loaded. */
 export interface PolicyRef<K extends PolicyKind = PolicyKind> {
@@ -14,6 +23,8 @@ export interface PolicyRef<K extends PolicyKind = PolicyKind> {
   /** Where it was asked for, for messages. */
   readonly place: string;
 }
+
+export type PolicyRefs = { readonly [K in PolicyKind]: PolicyRef<K> };
 
 const EXPECTED = 'name, name:key=value,key=value or ./file.ts:key=value';
 const FILE = /[\\/]|\.[cm]?[jt]s$/;
@@ -71,4 +82,36 @@ export function parsePolicyRef<K extends PolicyKind>(
   }
   if (!/^[a-z0-9][a-z0-9-]*$/.test(subject)) throw fail();
   return { kind, name: subject, path: null, params, place };
+}
+
+/**
+ * `sections` with each policy in it changed by `change`. Sections and policies that are not there,
+ * or are not what they should be, stay as they are.
+ */
+export function mapPolicies<S extends Partial<Record<keyof Config, unknown>>>(
+  sections: S,
+  change: (spec: string, kind: PolicyKind) => string,
+): S {
+  const mapped: Record<string, unknown> = { ...sections };
+  for (const kind of POLICY_KINDS) {
+    const section = mapped[POLICY_SECTION[kind]];
+    if (typeof section !== 'object' || section === null) continue;
+    const spec = (section as Record<string, unknown>)[kind];
+    if (typeof spec !== 'string') continue;
+    mapped[POLICY_SECTION[kind]] = { ...section, [kind]: change(spec, kind) };
+  }
+  return mapped as S;
+}
+
+/** The policies that a configuration names. */
+export function policyRefs(
+  config: Config,
+  placeOf: (path: readonly string[]) => string,
+): PolicyRefs {
+  const refs: Partial<Record<PolicyKind, PolicyRef>> = {};
+  mapPolicies(config, (spec, kind) => {
+    refs[kind] = parsePolicyRef(kind, spec, placeOf([POLICY_SECTION[kind], kind]));
+    return spec;
+  });
+  return refs as PolicyRefs;
 }

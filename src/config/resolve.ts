@@ -20,16 +20,9 @@ import { chooseCost } from './cost-choice.ts';
 import { describeConfig } from './describe.ts';
 import type { ConfigPath, LoadedConfig } from './load.ts';
 import { resolveNodeType } from './node-choice.ts';
-import { type PolicyRef, parsePolicyRef } from './policy-ref.ts';
+import { type PolicyRefs, policyRefs } from './policy-ref.ts';
 import type { CapacityConfig, Config, GroupConfig } from './schema.ts';
 import { formatQuantity, SIZE } from './units.ts';
-
-export interface PolicyRefs {
-  readonly prefill: PolicyRef<'prefill'>;
-  readonly decode: PolicyRef<'decode'>;
-  readonly admission: PolicyRef<'admission'>;
-  readonly eviction: PolicyRef<'eviction'>;
-}
 
 export interface ResolvedConfig {
   readonly topology: Topology;
@@ -76,19 +69,13 @@ export function resolveConfig(
     fabricBytesPerNs: config.cluster.fabric ?? Number.POSITIVE_INFINITY,
     controlDelayNs: config.cluster.controlDelay,
   };
-  const { prefill, decode, admission, estimatorBias } = config.conductor;
-  const at = (key: string) => placeOf(['conductor', key]);
+  const { estimatorBias } = config.conductor;
   return {
     topology,
     settings: settingsOf(config),
     truth: cluster.costs,
     estimator: scaled(new ModelEstimator(topology, cluster.costs), estimatorBias),
-    policies: {
-      prefill: parsePolicyRef('prefill', prefill, at('prefill')),
-      decode: parsePolicyRef('decode', decode, at('decode')),
-      admission: parsePolicyRef('admission', admission, at('admission')),
-      eviction: parsePolicyRef('eviction', config.store.eviction, placeOf(['store', 'eviction'])),
-    },
+    policies: policyRefs(config, placeOf),
     slo: { ttftNs: config.targets.ttft, tbtNs: config.targets.tbt },
     seed: config.seed,
     describe: () => describeConfig(config),

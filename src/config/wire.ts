@@ -4,13 +4,11 @@ import type { Estimator } from '../core/cost.ts';
 import type { Host, Machine } from '../core/host.ts';
 import { Instance } from '../core/instance.ts';
 import type {
-  AdmissionPolicy,
-  DecodePolicy,
   EvictionContext,
-  EvictionPolicy,
   Future,
   PolicyContext,
-  PrefillPolicy,
+  PolicyKind,
+  PolicyPorts,
   Slo,
 } from '../core/policy.ts';
 import type { Settings } from '../core/settings.ts';
@@ -35,12 +33,9 @@ export interface Made<Context, Policy> {
   create(context: Context): Policy;
 }
 
-export interface MadePolicies {
-  readonly eviction: Made<EvictionContext, EvictionPolicy>;
-  readonly prefill: Made<PolicyContext, PrefillPolicy>;
-  readonly decode: Made<PolicyContext, DecodePolicy>;
-  readonly admission: Made<PolicyContext, AdmissionPolicy>;
-}
+export type MadePolicies = {
+  readonly [K in PolicyKind]: Made<PolicyPorts[K]['context'], PolicyPorts[K]['policy']>;
+};
 
 export interface ClusterPlan {
   readonly topology: Topology;

@@ -6,7 +6,7 @@ import { dirname, resolve } from 'node:path';
 import { isMap, isScalar, LineCounter, type Node, parse, parseDocument, YAMLError } from 'yaml';
 import { InputError } from '../core/errors.ts';
 import type { ConfigPath, LoadedConfig } from './load.ts';
-import { anchorPolicy } from './policy-ref.ts';
+import { anchorPolicy, mapPolicies } from './policy-ref.ts';
 import { configSchema } from './schema.ts';
 import { defaultAt, explainIssues, pathText } from './schema-errors.ts';
 
@@ -48,8 +48,7 @@ export function configFromYaml(file: string, text: string, sets: readonly string
     const found = `found bad YAML (${(error as Error).message})`;
     throw new InputError(`${found}, expected a YAML mapping`, at(0));
   }
-  anchorPolicies(raw, dirname(resolve(file)));
-  return validate(raw, locate, sets);
+  return validate(anchorPolicies(raw, dirname(resolve(file))), locate, sets);
 }
 
 function yamlError(problem: YAMLError, place: string): InputError {
@@ -82,25 +81,18 @@ function offsetOf(root: Node | null, path: ConfigPath, ofKey: boolean): number {
 }
 
 /** Files of policies are meant from the folder of the configuration that names them. */
-function anchorPolicies(raw: Record<string, unknown>, folder: string): void {
-  for (const section of ['store', 'conductor']) {
-    const values = raw[section] as Record<string, unknown> | null | undefined;
-    if (typeof values !== 'object' || values === null) continue;
-    for (const key of ['eviction', 'prefill', 'decode', 'admission']) {
-      const spec = values[key];
-      if (typeof spec === 'string') values[key] = anchorPolicy(spec, folder);
-    }
-  }
+function anchorPolicies(raw: Record<string, unknown>, folder: string): Record<string, unknown> {
+  return mapPolicies(raw, (spec) => anchorPolicy(spec, folder));
 }
 
 function validate(
-  raw: Record<string, unknown>,
+  written: Record<string, unknown>,
   locate: Locate,
   sets: readonly string[],
 ): LoadedConfig {
   const overrides = sets.map(parseOverride);
-  for (const override of overrides) setPath(raw, override);
-  anchorPolicies(raw, process.cwd());
+  for (const override of overrides) setPath(written, override);
+  const raw = anchorPolicies(written, process.cwd());
   const placeOf: Locate = (path, ofKey) => {
     const override = overrides.findLast((o) => o.path.every((part, i) => sameKey(part, path[i])));
     return override ? `--set ${override.text}` : locate(path, ofKey);

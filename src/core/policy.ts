@@ -33,6 +33,19 @@ export interface PolicyModule<Context, Policy, T extends Params = Params> {
 export const POLICY_KINDS = ['eviction', 'prefill', 'decode', 'admission'] as const;
 export type PolicyKind = (typeof POLICY_KINDS)[number];
 
+/** What the policies of each kind are made of, and what they are. */
+export interface PolicyPorts {
+  readonly eviction: { readonly context: EvictionContext; readonly policy: EvictionPolicy };
+  readonly prefill: { readonly context: PolicyContext; readonly policy: PrefillPolicy };
+  readonly decode: { readonly context: PolicyContext; readonly policy: DecodePolicy };
+  readonly admission: { readonly context: PolicyContext; readonly policy: AdmissionPolicy };
+}
+
+/** What the files of each kind export. */
+export type PolicyModules = {
+  readonly [K in PolicyKind]: PolicyModule<PolicyPorts[K]['context'], PolicyPorts[K]['policy']>;
+};
+
 type Definition<C, P, T extends Params> = Omit<PolicyModule<C, P, T>, 'kind'>;
 
 export function defineEviction<const T extends Params>(
@@ -190,7 +203,4 @@ export interface AdmissionPolicy {
   ): '' | 'ttft' | 'tbt' | 'policy';
 }
 
-export type EvictionModule = PolicyModule<EvictionContext, EvictionPolicy>;
-export type PrefillModule = PolicyModule<PolicyContext, PrefillPolicy>;
-export type DecodeModule = PolicyModule<PolicyContext, DecodePolicy>;
-export type AdmissionModule = PolicyModule<PolicyContext, AdmissionPolicy>;
+export type EvictionModule = PolicyModules['eviction'];

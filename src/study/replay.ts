@@ -1,8 +1,9 @@
 /** Replays a trace through a simulated cluster: the main job. */
 import { checkTraceFits } from '../config/check-trace.ts';
-import { type ConfigOptions, loadConfig, withOptions } from '../config/load.ts';
+import { type ConfigOptions, configOptions, loadConfig, withOptions } from '../config/load.ts';
 import { loadPolicies } from '../config/policies.ts';
-import { type PolicyRefs, type ResolvedConfig, resolveConfig } from '../config/resolve.ts';
+import type { PolicyRef, PolicyRefs } from '../config/policy-ref.ts';
+import { type ResolvedConfig, resolveConfig } from '../config/resolve.ts';
 import { type Cluster, wireCluster } from '../config/wire.ts';
 import { PolicyError } from '../core/errors.ts';
 import type { Observer } from '../core/observer.ts';
@@ -64,14 +65,8 @@ const PROGRESS_PARTS = 200;
  */
 export async function replay(options: ReplayOptions): Promise<Replay> {
   const trace = await loadTrace(options);
-  const { seed, prefill, decode, eviction, admission } = options;
-  const loaded = withOptions(await loadConfig(options.config, options.sets), {
-    ...(seed === undefined ? {} : { seed }),
-    ...(prefill === undefined ? {} : { prefill }),
-    ...(decode === undefined ? {} : { decode }),
-    ...(eviction === undefined ? {} : { eviction }),
-    ...(admission === undefined ? {} : { admission }),
-  });
+  const config = await loadConfig(options.config, options.sets);
+  const loaded = withOptions(config, configOptions(options));
   const resolved = resolveConfig(loaded, trace.blockTokens);
   checkTraceFits(resolved, trace, typeof options.trace === 'string' ? options.trace : 'trace');
   const policies = await loadPolicies(resolved.policies);
@@ -98,14 +93,13 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
   } catch (error) {
     throw await blamePolicy(error, resolved.policies);
   }
-  const config = resolved.describe();
   const result = summarise({
     recorder,
     trace,
     slo,
     version: VERSION,
     seed: resolved.seed,
-    config,
+    config: resolved.describe(),
     evictions: cluster.stores.map((store) => store.dram.evictions),
   });
   const { events } = simulation;
@@ -125,10 +119,10 @@ function samplesOf(
 
 /** An exception that passed through a user's policy becomes a PolicyError with its place. */
 async function blamePolicy(error: unknown, refs: PolicyRefs): Promise<unknown> {
-  const own = Object.values(refs).filter(({ path }) => path !== null);
-  if (own.length === 0 || error instanceof PolicyError) return error;
+  const paths = Object.values<PolicyRef>(refs).flatMap(({ path }) => (path === null ? [] : [path]));
+  if (paths.length === 0 || error instanceof PolicyError) return error;
   const { placeInFile } = await import('../config/user-policy.ts');
-  for (const { path } of own) {
+  for (const path of paths) {
     const place = placeInFile(error, path);
     if (place === null) continue;
     const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);

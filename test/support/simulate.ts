@@ -9,6 +9,7 @@ import {
   recordMachine,
 } from '../../src/core/log.ts';
 import type { Observer } from '../../src/core/observer.ts';
+import { POLICY_KINDS } from '../../src/core/policy.ts';
 import { type Address, AddressBook } from '../../src/core/topology.ts';
 import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import { Recorder } from '../../src/metrics/recorder.ts';
@@ -60,12 +61,12 @@ export function simulate(options: SimulateOptions): Simulated {
 
 export function headerOf(plan: ClusterPlan, address: Address): LogHeader {
   const { policies, seed, settings } = plan;
-  const names = [policies.eviction, policies.prefill, policies.decode, policies.admission];
+  const names = POLICY_KINDS.map((kind) => policies[kind].name);
   return {
     machine: new AddressBook(plan.topology).name(address),
     incarnation: 1,
     seed,
-    policies: names.map(({ name }) => name).join(),
+    policies: names.join(),
     configuration: settings,
   };
 }

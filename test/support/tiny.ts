@@ -3,11 +3,12 @@
  * checked by hand. A block is 16 tokens of 4 bytes; a prompt token takes 1 us and a decode step
  * 20 us; a message between nodes takes 5 us, a block between nodes 64 ns and 1 us of latency.
  */
-import { loadPolicy, type PolicyModules } from '../../src/config/policies.ts';
+import { loadPolicies } from '../../src/config/policies.ts';
+import { type PolicyRefs, parsePolicyRef } from '../../src/config/policy-ref.ts';
 import { RandomStream } from '../../src/config/streams.ts';
 import type { ClusterPlan, MadePolicies } from '../../src/config/wire.ts';
 import type { CostModel } from '../../src/core/cost.ts';
-import type { PolicyKind } from '../../src/core/policy.ts';
+import { POLICY_KINDS, type PolicyKind } from '../../src/core/policy.ts';
 import type { Settings } from '../../src/core/settings.ts';
 import type { InstanceSpec, Node, Role, Topology } from '../../src/core/topology.ts';
 import type { TraceColumns } from '../../src/core/trace-columns.ts';
@@ -180,24 +181,9 @@ export async function tinyPlan(given: TinyPlan): Promise<ClusterPlan> {
   };
 }
 
-async function madePolicies(names: PolicyNames): Promise<MadePolicies> {
-  const [eviction, prefill, decode, admission] = await Promise.all([
-    made('eviction', names.eviction),
-    made('prefill', names.prefill),
-    made('decode', names.decode),
-    made('admission', names.admission),
-  ]);
-  return { eviction, prefill, decode, admission };
-}
-
-async function made<K extends PolicyKind>(kind: K, name: string): Promise<MadePolicies[K]> {
-  const ref = { kind, name, path: null, params: {}, place: `test ${name}` };
-  const { module, params } = await loadPolicy(ref);
-  const create = (module as PolicyModules[PolicyKind]).create as (
-    context: unknown,
-    params: unknown,
-  ) => unknown;
-  return { name, create: (context: unknown) => create(context, params) } as MadePolicies[K];
+function madePolicies(names: PolicyNames): Promise<MadePolicies> {
+  const refs = POLICY_KINDS.map((kind) => [kind, parsePolicyRef(kind, names[kind], 'test')]);
+  return loadPolicies(Object.fromEntries(refs) as PolicyRefs);
 }
 
 // --- traces -------------------------------------------------------------------------------------
