@@ -10,6 +10,8 @@ need() {
 }
 need procps ps
 need chromium chromium
+need g++ g++
+need make make
 
 if [ ${#needed[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -1,0 +1,75 @@
+/**
+ * Builds native/build/Release/moontide.node. MOONTIDE_NATIVE says how much it matters:
+ * `off` does nothing, `auto` (the default) says why it could not and succeeds, `require` fails.
+ * Everything but the data plane works without the addon.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+
+const MODES = ['off', 'auto', 'require'];
+const root = new URL('..', import.meta.url).pathname;
+const addon = join(root, 'native/build/Release/moontide.node');
+const mode = process.env.MOONTIDE_NATIVE ?? 'auto';
+
+if (!MODES.includes(mode)) {
+  console.error(`MOONTIDE_NATIVE: found '${mode}', expected ${MODES.join(', ')}`);
+  process.exit(2);
+}
+
+/** Time of the newest source of the addon, ms. */
+function newestSourceMs() {
+  const files = ['src', 'binding'].flatMap((folder) =>
+    readdirSync(join(root, 'native', folder)).map((name) => join(root, 'native', folder, name)),
+  );
+  files.push(join(root, 'native/binding.gyp'));
+  // A removed file shows in the time of its folder.
+  files.push(join(root, 'native/src'), join(root, 'native/binding'));
+  return Math.max(...files.map((file) => statSync(file).mtimeMs));
+}
+
+function upToDate() {
+  return existsSync(addon) && statSync(addon).mtimeMs >= newestSourceMs();
+}
+
+/** Headers beside the running node, so that nothing is fetched; none: node-gyp fetches them. */
+function nodeDirArgs() {
+  const prefix = dirname(dirname(process.execPath));
+  return existsSync(join(prefix, 'include/node/node_api.h')) ? [`--nodedir=${prefix}`] : [];
+}
+
+function nodeGyp() {
+  try {
+    return createRequire(import.meta.url).resolve('node-gyp/bin/node-gyp.js');
+  } catch {
+    return null;
+  }
+}
+
+/** Why it failed, or null when it is built. */
+function build() {
+  const gyp = nodeGyp();
+  if (gyp === null) return 'node-gyp is not installed (npm install --include=dev)';
+  const directory = `--directory=${join(root, 'native')}`;
+  for (const step of ['configure', 'build']) {
+    const args = [gyp, step, directory, '--release', ...nodeDirArgs()];
+    if (step === 'build') args.push('--jobs=max');
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    if (status !== 0) {
+      const lines = `${stdout}${stderr}`.split('\n');
+      const errors = lines.filter((line) => /error|ERR!/i.test(line)).slice(0, 20);
+      return `node-gyp ${step} failed:\n${(errors.length > 0 ? errors : lines.slice(-20)).join('\n')}`;
+    }
+  }
+  return existsSync(addon) ? null : `node-gyp made no ${addon}`;
+}
+
+if (mode !== 'off' && !upToDate()) {
+  const problem = build();
+  if (problem !== null) {
+    console.error(`native addon not built: ${problem}`);
+    if (mode === 'require') process.exit(1);
+    console.error('Everything but the native data plane works without it (MOONTIDE_NATIVE=off).');
+  }
+}
