@@ -5,11 +5,12 @@ import { POLICY_KINDS, type PolicyKind } from '../core/policy.ts';
 import type { Config } from './schema.ts';
 
 /** Where a configuration names the policy of each kind: the key is the kind. */
-const POLICY_SECTION: Readonly<Record<PolicyKind, 'store' | 'conductor'>> = {
+const POLICY_SECTION: Readonly<Record<PolicyKind, 'store' | 'conductor' | 'transport'>> = {
   eviction: 'store',
   prefill: 'conductor',
   decode: 'conductor',
   admission: 'conductor',
+  rail: 'transport',
 };
 
 /** A policy that was asked for. Its parameters are checked when it is loaded. */

@@ -223,6 +223,7 @@ const store = z
 
 const transport = z
   .strictObject({
+    rail: policy.prefault('even').describe('Rail policy: spreads transfers over NICs.'),
     rdma: z
       .enum(['auto', 'require', 'off'])
       .prefault('auto')

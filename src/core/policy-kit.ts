@@ -9,4 +9,5 @@ export { SlotLinks, SlotList } from './kit/slot-list.ts';
 export { SlotSampler } from './kit/slot-sampler.ts';
 export * from './policy.ts';
 export { predictLocalTtftNs, predictPrefillNs } from './predict.ts';
+export { dealEvenly, dealToLevel, EndwiseRails, pairRails, usableRails } from './rail-kit.ts';
 export { BlockSpan, cachedTokens, type Request } from './request.ts';

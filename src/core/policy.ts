@@ -30,7 +30,7 @@ export interface PolicyModule<Context, Policy, T extends Params = Params> {
   create(context: Context, params: ParamValues<T>): Policy;
 }
 
-export const POLICY_KINDS = ['eviction', 'prefill', 'decode', 'admission'] as const;
+export const POLICY_KINDS = ['eviction', 'prefill', 'decode', 'admission', 'rail'] as const;
 export type PolicyKind = (typeof POLICY_KINDS)[number];
 
 /** What the policies of each kind are made of, and what they are. */
@@ -39,6 +39,7 @@ export interface PolicyPorts {
   readonly prefill: { readonly context: PolicyContext; readonly policy: PrefillPolicy };
   readonly decode: { readonly context: PolicyContext; readonly policy: DecodePolicy };
   readonly admission: { readonly context: PolicyContext; readonly policy: AdmissionPolicy };
+  readonly rail: { readonly context: RailContext; readonly policy: RailPolicy };
 }
 
 /** What the files of each kind export. */
@@ -70,6 +71,12 @@ export function defineAdmission<const T extends Params>(
   definition: Definition<PolicyContext, AdmissionPolicy, T>,
 ): PolicyModule<PolicyContext, AdmissionPolicy, T> {
   return { kind: 'admission', ...definition };
+}
+
+export function defineRail<const T extends Params>(
+  definition: Definition<RailContext, RailPolicy, T>,
+): PolicyModule<RailContext, RailPolicy, T> {
+  return { kind: 'rail', ...definition };
 }
 
 // --- eviction ---------------------------------------------------------------------------------
@@ -201,6 +208,84 @@ export interface AdmissionPolicy {
     decodeInstance: number,
     view: ClusterView,
   ): '' | 'ttft' | 'tbt' | 'policy';
+}
+
+// --- rails ------------------------------------------------------------------------------------
+
+/**
+ * The rails of one node as the node that decides knows them: a row of each column is a rail. What
+ * others load on a peer's rails it does not know, only what it put there itself.
+ */
+export interface Rails {
+  readonly count: number;
+  /** What the rail carries at best, bytes per ns. */
+  readonly bytesPerNs: Float64Array;
+  /** Bytes given to the rail that are not through yet. */
+  readonly queuedBytes: Float64Array;
+  /**
+   * Moving average of the rate at which the rail worked off what was given to it: bytes of a slice
+   * and of those before it, over the time from its posting to its end. `bytesPerNs` at first.
+   */
+  readonly observedBytesPerNs: Float64Array;
+  /** Moving average of the time from a slice's posting to its end, ns; 0 at first. */
+  readonly observedNs: Float64Array;
+  /** 1: must not be used, because it is down or rests after errors. */
+  readonly resting: Uint8Array;
+}
+
+/** One end of a transfer. */
+export interface RailEnd {
+  readonly rails: Rails;
+  /** 1: the rail is near the memory, by its GPU or its NUMA domain; 0: the way crosses a socket. */
+  readonly near: Uint8Array;
+}
+
+/** A transfer to be spread over rails, or what is left of it after errors. Borrowed. */
+export interface RailTransfer {
+  readonly source: RailEnd;
+  readonly target: RailEnd;
+  readonly bytes: number;
+  /** All slices have this size but the last, which may be shorter. */
+  readonly sliceBytes: number;
+  readonly slices: number;
+}
+
+export interface RailContext {
+  /** Uniform in [0, 1), a named stream of this policy. */
+  random(): number;
+}
+
+/**
+ * Spreads transfers over rails; one policy object per deciding node. The answer is a number of
+ * slices for every pair of rails: a simulator moves them as one flow each, a live engine deals its
+ * slices out in turn. Where slices fail, what is left is asked again as a transfer of its own.
+ */
+export interface RailPolicy {
+  /**
+   * Every transfer is spread evenly over all rails that don't rest: a simulator may take the equal,
+   * healthy rails of a node as one resource and never ask.
+   */
+  readonly even?: true;
+  /**
+   * Adds its slices to `pairs`, which comes zeroed: those from source rail s to target rail t at
+   * `pairs[s * target.rails.count + t]`. Their sum is `transfer.slices`. Rails that rest get none
+   * unless all rails of that end rest.
+   */
+  spread(transfer: RailTransfer, pairs: Int32Array): void;
+  /** A slice, or a run of them on one pair, has ended; `rails` have learned from it already. */
+  onSliceEnded?(end: SliceEnd): void;
+}
+
+/** Borrowed. */
+export interface SliceEnd {
+  readonly source: Rails;
+  readonly target: Rails;
+  readonly sourceRail: number;
+  readonly targetRail: number;
+  readonly bytes: number;
+  /** Since it was posted. */
+  readonly durationNs: number;
+  readonly ok: boolean;
 }
 
 export type EvictionModule = PolicyModules['eviction'];

@@ -10,7 +10,7 @@ import { parsePolicyRef } from '../../src/config/policy-ref.ts';
 import { resolveConfig } from '../../src/config/resolve.ts';
 import { placeInFile } from '../../src/config/user-policy.ts';
 import { editDistance, nearest } from '../../src/core/kit/nearest.ts';
-import type { PolicyKind } from '../../src/core/policy.ts';
+import { POLICY_KINDS, type PolicyKind } from '../../src/core/policy.ts';
 import { complaint, temporaryFile } from './files.ts';
 
 const load = <K extends PolicyKind>(kind: K, spec: string) =>
@@ -90,7 +90,7 @@ describe('built-in policies', () => {
   test('every file of src/policy/ is listed, with its source and parameters', async () => {
     const entries = await listPolicies();
     expect(entries.map(({ kind, name }) => `${kind}/${name}`)).toContain('eviction/lru');
-    for (const kind of ['eviction', 'prefill', 'decode', 'admission'] as const) {
+    for (const kind of POLICY_KINDS) {
       const files = readdirSync(`src/policy/${kind}`).filter((file) => file.endsWith('.ts'));
       expect(policyNames(kind)).toEqual(files.map((file) => file.slice(0, -3)).sort());
     }

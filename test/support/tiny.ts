@@ -147,6 +147,7 @@ export const TINY_POLICIES: PolicyNames = {
   prefill: 'kvcache-centric',
   decode: 'least-tbt',
   admission: 'none',
+  rail: 'even',
 };
 
 export interface TinyPlan {

@@ -46,6 +46,7 @@ export const MOONCAKE_16: Config = {
     deltaLimit: 65_536,
   },
   transport: {
+    rail: 'even',
     rdma: 'auto',
     maxBandwidth: null,
     bufferSize: 137_438_953_472,
