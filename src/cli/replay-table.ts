@@ -114,11 +114,12 @@ function sources({ result }: Replay): string {
 function busy({ result }: Replay): string {
   const rows = result.busiest.slice(0, 5);
   const { prefill, decode } = result.gpuSeconds;
-  const { railsOut, hostToDevice, deviceToHost } = result.bytes;
+  const { railsOut, hostToDevice, deviceToHost, ssdWrite = 0 } = result.bytes;
   const moved = [
     `${bytes(railsOut)} between nodes`,
     `${bytes(hostToDevice)} into HBM`,
     `${bytes(deviceToHost)} out of HBM`,
+    ...(ssdWrite > 0 ? [`${bytes(ssdWrite)} written to SSD`] : []),
   ];
   const list = table(
     ['busiest resources', '', ''],

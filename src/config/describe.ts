@@ -25,6 +25,9 @@ function node(value: GroupConfig['node']): unknown {
     ...(value.hostToDevice === undefined ? {} : { hostToDevice: rate(value.hostToDevice) }),
     hostToDeviceEfficiency: share(value.hostToDeviceEfficiency),
     hostToDeviceLatency: duration(value.hostToDeviceLatency),
+    ssdRead: rate(value.ssdRead),
+    ssdWrite: rate(value.ssdWrite),
+    ssdLatency: duration(value.ssdLatency),
   };
 }
 

@@ -17,5 +17,8 @@ export function resolveNodeType(node: GroupConfig['node']): NodeType {
     hostToDeviceBytesPerNs: node.hostToDevice ?? nominalHostToDevice(accelerator, node.gpus),
     hostToDeviceEfficiency: node.hostToDeviceEfficiency,
     hostToDeviceLatencyNs: node.hostToDeviceLatency,
+    ssdReadBytesPerNs: node.ssdRead,
+    ssdWriteBytesPerNs: node.ssdWrite,
+    ssdLatencyNs: node.ssdLatency,
   };
 }

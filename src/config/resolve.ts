@@ -187,6 +187,9 @@ class ClusterBuilder {
       railLatencyNs: type.railLatencyNs,
       dramCapacityBytes: this.capacityBytes(group.dram),
       ssdCapacityBytes: this.capacityBytes(group.ssd),
+      ssdReadBytesPerNs: type.ssdReadBytesPerNs,
+      ssdWriteBytesPerNs: type.ssdWriteBytesPerNs,
+      ssdLatencyNs: type.ssdLatencyNs,
     };
   }
 

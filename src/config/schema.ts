@@ -15,6 +15,9 @@ import {
   NODE_TYPES,
   RAIL_EFFICIENCY,
   RAIL_LATENCY_NS,
+  SSD_LATENCY_NS,
+  SSD_READ_BYTES_PER_NS,
+  SSD_WRITE_BYTES_PER_NS,
 } from '../model/nodes.ts';
 import {
   DURATION,
@@ -130,6 +133,15 @@ const inlineNode = z.strictObject({
   hostToDeviceLatency: quantity(DURATION)
     .prefault(formatQuantity(DURATION, HOST_TO_DEVICE_LATENCY_NS))
     .describe('Start-up time of a load; measured on a800x8.'),
+  ssdRead: quantity(RATE, Number.MIN_VALUE)
+    .prefault(formatQuantity(RATE, SSD_READ_BYTES_PER_NS))
+    .describe('Reads from all SSDs of the node together; the default is four PCIe 4.0 drives.'),
+  ssdWrite: quantity(RATE, Number.MIN_VALUE)
+    .prefault(formatQuantity(RATE, SSD_WRITE_BYTES_PER_NS))
+    .describe('Writes to all SSDs of the node together.'),
+  ssdLatency: quantity(DURATION)
+    .prefault(formatQuantity(DURATION, SSD_LATENCY_NS))
+    .describe('Start-up time of a read from SSD or a write to it.'),
 });
 
 const group = z.strictObject({

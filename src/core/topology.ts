@@ -35,6 +35,10 @@ export interface Node {
   readonly railLatencyNs: number;
   readonly dramCapacityBytes: number;
   readonly ssdCapacityBytes: number;
+  /** All SSDs of the node together. */
+  readonly ssdReadBytesPerNs: number;
+  readonly ssdWriteBytesPerNs: number;
+  readonly ssdLatencyNs: number;
 }
 
 /** One engine over some GPUs of one node, or of several (a pipeline group). */

@@ -3,8 +3,16 @@ import type { Transfer } from '../core/host.ts';
 import { type Node, Tier } from '../core/topology.ts';
 
 /** Of one node, each direction apart; rails are striped evenly and count as one. */
-export const NODE_LINKS = ['railsOut', 'railsIn', 'hostToDevice', 'deviceToHost'] as const;
+export const NODE_LINKS = [
+  'railsOut',
+  'railsIn',
+  'hostToDevice',
+  'deviceToHost',
+  'ssdRead',
+  'ssdWrite',
+] as const;
 export type NodeLink = (typeof NODE_LINKS)[number];
+export type SsdLink = 'ssdRead' | 'ssdWrite';
 
 /** Bytes are counted on each of these that a transfer crosses. */
 export const RESOURCE_KINDS = [...NODE_LINKS, 'fabric'] as const;
@@ -17,18 +25,27 @@ export interface Crossing {
 }
 
 export function crossings({ source, target }: Transfer): readonly Crossing[] {
-  if (source.node !== target.node) {
-    return [
-      { kind: 'railsOut', node: source.node },
-      { kind: 'railsIn', node: target.node },
-      { kind: 'fabric', node: 0 },
-    ];
-  }
   const crossed: Crossing[] = [];
-  if (source.tier === Tier.hbm) crossed.push({ kind: 'deviceToHost', node: source.node });
-  if (target.tier === Tier.hbm) crossed.push({ kind: 'hostToDevice', node: target.node });
+  const remote = source.node !== target.node;
+  if (source.tier === Tier.ssd) crossed.push({ kind: 'ssdRead', node: source.node });
+  if (remote) {
+    crossed.push({ kind: 'railsOut', node: source.node });
+    crossed.push({ kind: 'railsIn', node: target.node });
+    crossed.push({ kind: 'fabric', node: 0 });
+  } else {
+    if (source.tier === Tier.hbm) crossed.push({ kind: 'deviceToHost', node: source.node });
+    if (target.tier === Tier.hbm) crossed.push({ kind: 'hostToDevice', node: target.node });
+  }
+  if (target.tier === Tier.ssd) crossed.push({ kind: 'ssdWrite', node: target.node });
   return crossed;
 }
+
+/** The links that a node has: without SSD, none of theirs. */
+export function linksOf(node: Node): readonly NodeLink[] {
+  return node.ssdCapacityBytes > 0 ? NODE_LINKS : MEMORY_LINKS;
+}
+
+const MEMORY_LINKS = NODE_LINKS.filter((link) => !link.startsWith('ssd'));
 
 /** What each link of a node can move, bytes per ns. */
 export function linkBytesPerNs(node: Node): Readonly<Record<NodeLink, number>> {
@@ -38,5 +55,7 @@ export function linkBytesPerNs(node: Node): Readonly<Record<NodeLink, number>> {
     railsIn: rails * node.railEfficiency,
     hostToDevice: node.hostToDeviceBytesPerNs,
     deviceToHost: node.hostToDeviceBytesPerNs,
+    ssdRead: node.ssdReadBytesPerNs,
+    ssdWrite: node.ssdWriteBytesPerNs,
   };
 }

@@ -84,6 +84,8 @@ export class Recorder implements Observer {
       railsIn: perNode(),
       hostToDevice: perNode(),
       deviceToHost: perNode(),
+      ssdRead: perNode(),
+      ssdWrite: perNode(),
       fabric: new Float64Array(1),
     };
   }

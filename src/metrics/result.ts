@@ -2,7 +2,13 @@
 import { COUNT_NAMES, Mark } from '../core/host.ts';
 import { Outcome } from '../core/request.ts';
 import type { TraceColumns } from '../core/trace-columns.ts';
-import { linkBytesPerNs, NODE_LINKS, RESOURCE_KINDS, type ResourceKind } from './links.ts';
+import {
+  linkBytesPerNs,
+  linksOf,
+  RESOURCE_KINDS,
+  type ResourceKind,
+  type SsdLink,
+} from './links.ts';
 import type { Recorder } from './recorder.ts';
 import { CAUSES, type RequestColumns, requestColumns, type SloTargets } from './requests.ts';
 import { type Distribution, distribution, sum } from './select.ts';
@@ -64,7 +70,9 @@ export interface Result {
   readonly effectiveRatio: number | null;
   readonly goodputPerSec: number | null;
   readonly gpuSeconds: { readonly prefill: number; readonly decode: number };
-  readonly bytes: Readonly<Record<ResourceKind, number>>;
+  /** By link; those of the SSDs only where there are any. `ssdWrite` is what wears them. */
+  readonly bytes: Readonly<Record<Exclude<ResourceKind, SsdLink>, number>> &
+    Readonly<Partial<Record<SsdLink, number>>>;
   readonly busiest: readonly BusyResource[];
   /** Evicted blocks, and the other things that happened to no request in particular. */
   readonly counts: Readonly<Record<string, number>>;
@@ -224,7 +232,9 @@ function gpuSeconds(recorder: Recorder): Result['gpuSeconds'] {
 }
 
 function bytesByKind(recorder: Recorder): Result['bytes'] {
-  const entries = RESOURCE_KINDS.map((kind) => [kind, sum(recorder.bytes[kind])]);
+  const ssd = recorder.topology.nodes.some((node) => node.ssdCapacityBytes > 0);
+  const kinds = RESOURCE_KINDS.filter((kind) => ssd || !kind.startsWith('ssd'));
+  const entries = kinds.map((kind) => [kind, sum(recorder.bytes[kind])]);
   return Object.fromEntries(entries) as Result['bytes'];
 }
 
@@ -239,7 +249,7 @@ function busiest(recorder: Recorder, durationNs: number): BusyResource[] {
   }
   for (const node of nodes) {
     const capacity = linkBytesPerNs(node);
-    for (const link of NODE_LINKS) {
+    for (const link of linksOf(node)) {
       const moved = recorder.bytes[link][node.id];
       rows.push({
         name: `${node.name}/${link}`,

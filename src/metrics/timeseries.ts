@@ -8,7 +8,7 @@ import type { Delta, Fact, Message, StepEnded, TransferEnded } from '../core/mes
 import type { Observer } from '../core/observer.ts';
 import { type Address, AddressBook, type Node, Tier, type Topology } from '../core/topology.ts';
 import { BinnedSums, binWidthNs } from './bins.ts';
-import { crossings, linkBytesPerNs, NODE_LINKS } from './links.ts';
+import { crossings, linkBytesPerNs, linksOf, NODE_LINKS } from './links.ts';
 import { occupancySeries, REQUEST_METRICS, requestSeries } from './request-series.ts';
 import type { Series, TimeSeries } from './series.ts';
 import type { Table } from './table.ts';
@@ -19,6 +19,8 @@ const LINK_NAMES = {
   railsIn: 'rails_in',
   hostToDevice: 'host_to_device',
   deviceToHost: 'device_to_host',
+  ssdRead: 'ssd_read',
+  ssdWrite: 'ssd_write',
 } as const;
 
 /** What each metric means. Means over time are weighted by time. */
@@ -40,7 +42,7 @@ export const METRICS: Readonly<Record<string, string>> = {
   dram_evicted_blocks: 'blocks that went',
 };
 
-/** Rows of the sums: two per instance, then seven per node. */
+/** Rows of the sums: two per instance, then nine per node. */
 const PREFILL = 0;
 const DECODE = 1;
 const PER_INSTANCE = 2;
@@ -213,7 +215,7 @@ export class TimeSeriesSampler implements Observer {
       values,
     });
     const capacity = linkBytesPerNs(node);
-    const links = NODE_LINKS.flatMap((link, offset) => {
+    const links = linksOf(node).flatMap((link, offset) => {
       const moved = row(offset);
       const ratio = moved.map((bytes, bin) => bytes / (capacity[link] * coveredNs[bin]));
       const name = LINK_NAMES[link];

@@ -25,6 +25,10 @@ export interface NodeType {
   readonly hostToDeviceBytesPerNs: number;
   readonly hostToDeviceEfficiency: number;
   readonly hostToDeviceLatencyNs: number;
+  /** All drives together. */
+  readonly ssdReadBytesPerNs: number;
+  readonly ssdWriteBytesPerNs: number;
+  readonly ssdLatencyNs: number;
 }
 
 /** Figure 14, transfer row: least squares through the origin, 87.6 of 100 GB/s. */
@@ -42,6 +46,15 @@ export const HOST_TO_DEVICE_LATENCY_NS = 1.7 * NS_PER_MS;
  * 0.966 s on 8 x 400 Gb/s, their mean.
  */
 export const TCP_NODE_BYTES_PER_NS = 39;
+
+/**
+ * SSDs: four PCIe 4.0 drives of the data-centre class, each with 6.5 GB/s of sequential reads and
+ * 3.5 GB/s of writes (Samsung's figures for the PM9A3 of 7.68 TB, 2020) and 80 us for a first read.
+ */
+export const SSD_DRIVES = 4;
+export const SSD_READ_BYTES_PER_NS = SSD_DRIVES * 6.5;
+export const SSD_WRITE_BYTES_PER_NS = SSD_DRIVES * 3.5;
+export const SSD_LATENCY_NS = 80 * NS_PER_US;
 
 /** GPUs that share one PCIe uplink to the host. */
 const GPUS_PER_UPLINK = 2;
@@ -68,6 +81,9 @@ function eightGpus(
     hostToDeviceBytesPerNs: nominalHostToDevice(accelerator, 8),
     hostToDeviceEfficiency: HOST_TO_DEVICE_EFFICIENCY,
     hostToDeviceLatencyNs: HOST_TO_DEVICE_LATENCY_NS,
+    ssdReadBytesPerNs: SSD_READ_BYTES_PER_NS,
+    ssdWriteBytesPerNs: SSD_WRITE_BYTES_PER_NS,
+    ssdLatencyNs: SSD_LATENCY_NS,
   };
   return [`${name}x8`, node];
 }

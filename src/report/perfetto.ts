@@ -21,6 +21,8 @@ const TRACKS = {
   railsIn: 'rails, in',
   hostToDevice: 'host to device',
   deviceToHost: 'device to host',
+  ssdRead: 'SSD, read',
+  ssdWrite: 'SSD, write',
   dramRead: 'DRAM, read',
   dramWrite: 'DRAM, write',
   evictions: 'DRAM, evictions',

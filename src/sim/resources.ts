@@ -1,5 +1,5 @@
 /** The cluster's buses and links as resources of the fluid network, and the paths of transfers. */
-import type { Transfer } from '../core/host.ts';
+import type { Place, Transfer } from '../core/host.ts';
 import { Tier, type Topology } from '../core/topology.ts';
 import type { FluidNetwork } from './fluid.ts';
 
@@ -16,6 +16,9 @@ interface NodeResources {
   readonly railsIn: number;
   readonly hostToDevice: number;
   readonly deviceToHost: number;
+  /** -1 without SSD. */
+  readonly ssdRead: number;
+  readonly ssdWrite: number;
 }
 
 export class ResourceMap {
@@ -34,11 +37,14 @@ export class ResourceMap {
       let rails = 0;
       for (const rail of node.rails) rails += rail.bytesPerNs;
       rails *= node.railEfficiency;
+      const ssd = node.ssdCapacityBytes > 0;
       this.nodes.push({
         railsOut: this.add(`${node.name}/rails-out`, rails),
         railsIn: this.add(`${node.name}/rails-in`, rails),
         hostToDevice: this.add(`${node.name}/host-to-device`, node.hostToDeviceBytesPerNs),
         deviceToHost: this.add(`${node.name}/device-to-host`, node.hostToDeviceBytesPerNs),
+        ssdRead: ssd ? this.add(`${node.name}/ssd-read`, node.ssdReadBytesPerNs) : -1,
+        ssdWrite: ssd ? this.add(`${node.name}/ssd-write`, node.ssdWriteBytesPerNs) : -1,
       });
     }
     const blocking = Number.isFinite(topology.fabricBytesPerNs);
@@ -47,34 +53,42 @@ export class ResourceMap {
 
   /** Borrowed and cached: one path per pair of places. */
   path({ source, target }: Transfer): Path {
-    const remote = source.node !== target.node;
-    const up = source.tier === Tier.hbm;
-    const down = target.tier === Tier.hbm;
-    const crossed = remote ? 0 : (up ? 1 : 0) + (down ? 2 : 0);
-    const key = ((source.node << 14) | target.node) * 4 + crossed;
+    const key = ((source.node << 14) | target.node) * 9 + source.tier * 3 + target.tier;
     let path = this.paths.get(key);
     if (path === undefined) {
-      path = remote
-        ? this.remotePath(source.node, target.node)
-        : this.localPath(target.node, up, down);
+      path = this.makePath(source, target);
       this.paths.set(key, path);
     }
     return path;
   }
 
-  private remotePath(source: number, target: number): Path {
-    const resources = [this.nodes[source].railsOut, this.nodes[target].railsIn];
-    if (this.fabric >= 0) resources.push(this.fabric);
+  /** From its tier up to the memory of its node, over the rails, and down into its tier. */
+  private makePath(source: Place, target: Place): Path {
     const { nodes } = this.topology;
-    const latencyNs = Math.max(nodes[source].railLatencyNs, nodes[target].railLatencyNs);
+    const from = nodes[source.node];
+    const to = nodes[target.node];
+    const resources: number[] = [];
+    let latencyNs = 0;
+    if (source.tier === Tier.ssd) {
+      resources.push(this.nodes[from.id].ssdRead);
+      latencyNs += from.ssdLatencyNs;
+    }
+    if (from !== to) {
+      resources.push(this.nodes[from.id].railsOut, this.nodes[to.id].railsIn);
+      if (this.fabric >= 0) resources.push(this.fabric);
+      latencyNs += Math.max(from.railLatencyNs, to.railLatencyNs);
+    } else {
+      // Up from a device to the host's memory, down into a device, or both.
+      if (source.tier === Tier.hbm) resources.push(this.nodes[from.id].deviceToHost);
+      if (target.tier === Tier.hbm) resources.push(this.nodes[to.id].hostToDevice);
+      const bus = source.tier === Tier.hbm || target.tier === Tier.hbm;
+      if (bus) latencyNs += to.hostToDeviceLatencyNs;
+    }
+    if (target.tier === Tier.ssd) {
+      resources.push(this.nodes[to.id].ssdWrite);
+      latencyNs += to.ssdLatencyNs;
+    }
     return this.finish(resources, latencyNs);
-  }
-
-  /** Up from a device to the host's memory, down into a device, or both. */
-  private localPath(node: number, up: boolean, down: boolean): Path {
-    const { hostToDevice, deviceToHost } = this.nodes[node];
-    const resources = [...(up ? [deviceToHost] : []), ...(down ? [hostToDevice] : [])];
-    return this.finish(resources, this.topology.nodes[node].hostToDeviceLatencyNs);
   }
 
   private finish(resources: readonly number[], latencyNs: number): Path {

@@ -97,6 +97,9 @@ const anyConfig: fc.Arbitrary<Config> = fc
       hostToDevice: railRate,
       hostToDeviceEfficiency: shares[1],
       hostToDeviceLatency: times[1],
+      ssdRead: railRate,
+      ssdWrite: railRate,
+      ssdLatency: times[0],
     };
     config.cluster.groups[0] = { ...config.cluster.groups[0], dram, node };
     config.cluster.fabric = rates[0];

@@ -20,7 +20,7 @@ const SHAPES: readonly Partial<TinyShape>[] = [
   {},
   { prefill: 0, decode: 0, coupled: 3 },
   { prefill: 0, decode: 0, mixed: 2, dramBlocks: 20 },
-  { dramBlocks: 12, hbmTokens: 512, railBytesPerNs: 0.01 },
+  { dramBlocks: 12, ssdBlocks: 40, hbmTokens: 512, railBytesPerNs: 0.01 },
 ];
 
 async function sampledRun(shape: Partial<TinyShape>, seed: number): Promise<Sampled> {

@@ -23,6 +23,9 @@ function node(id: number, rails: number, railEfficiency: number): Node {
     railLatencyNs: 5000 * (id + 1),
     dramCapacityBytes: 0,
     ssdCapacityBytes: 0,
+    ssdReadBytesPerNs: 0.5,
+    ssdWriteBytesPerNs: 0.25,
+    ssdLatencyNs: 2_000,
   };
 }
 

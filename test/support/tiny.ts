@@ -31,6 +31,8 @@ export interface TinyShape {
   readonly mixed: number;
   /** Blocks of DRAM on every node. */
   readonly dramBlocks: number;
+  /** Blocks of SSD on every node. */
+  readonly ssdBlocks: number;
   /** Tokens of working memory in every instance, or in each in turn. */
   readonly hbmTokens: number | readonly number[];
   readonly controlDelayNs: number;
@@ -43,6 +45,7 @@ const SHAPE: TinyShape = {
   coupled: 0,
   mixed: 0,
   dramBlocks: 64,
+  ssdBlocks: 0,
   hbmTokens: 4096,
   controlDelayNs: CONTROL_DELAY_NS,
   railBytesPerNs: 1,
@@ -89,7 +92,7 @@ export function tinyTopology(shape: Partial<TinyShape> = {}): Topology {
   };
 }
 
-function tinyNode(id: number, { dramBlocks, railBytesPerNs }: TinyShape): Node {
+function tinyNode(id: number, { dramBlocks, ssdBlocks, railBytesPerNs }: TinyShape): Node {
   return {
     id,
     name: `n${id}`,
@@ -102,7 +105,10 @@ function tinyNode(id: number, { dramBlocks, railBytesPerNs }: TinyShape): Node {
     railEfficiency: 1,
     railLatencyNs: 1_000,
     dramCapacityBytes: dramBlocks * BLOCK_TOKENS * TOKEN_BYTES,
-    ssdCapacityBytes: 0,
+    ssdCapacityBytes: ssdBlocks * BLOCK_TOKENS * TOKEN_BYTES,
+    ssdReadBytesPerNs: 0.5,
+    ssdWriteBytesPerNs: 0.25,
+    ssdLatencyNs: 2_000,
   };
 }
 

@@ -43,6 +43,8 @@ const KINDS: Readonly<Record<string, string>> = {
   railsIn: 'rails in',
   hostToDevice: 'host to device',
   deviceToHost: 'device to host',
+  ssdRead: 'SSD reads',
+  ssdWrite: 'SSD writes',
 };
 
 function wholeRun({ result }: PageRun): Stats {
