@@ -9,6 +9,7 @@ const POLICY_SECTION: Readonly<Record<PolicyKind, 'store' | 'conductor' | 'trans
   eviction: 'store',
   prefill: 'conductor',
   decode: 'conductor',
+  disaggregation: 'conductor',
   admission: 'conductor',
   rail: 'transport',
 };

@@ -260,6 +260,9 @@ const conductor = z
   .strictObject({
     prefill: policy.prefault('kvcache-centric:threshold=1').describe('Chooses prefill instances.'),
     decode: policy.prefault('least-tbt').describe('Chooses decode instances.'),
+    disaggregation: policy
+      .prefault('always')
+      .describe('Decides whether another instance than the one that prefills may decode.'),
     admission: policy.prefault('none').describe('Decides which requests are taken.'),
     estimatorBias: z
       .number()

@@ -111,6 +111,7 @@ function wireConductor(
     {
       prefill: policies.prefill.create(context('prefill')),
       decode: policies.decode.create(context('decode')),
+      disaggregation: policies.disaggregation.create(context('disaggregation')),
       admission: policies.admission.create(context('admission')),
     },
     trace.distinctBlocks,

@@ -1,14 +1,23 @@
 /** What the conductor believes of its instances, built from facts; what policies see. */
 import { assert } from './errors.ts';
-import type { ClusterView } from './policy.ts';
+import type { ClusterView, Load } from './policy.ts';
 import type { AddressBook, Topology } from './topology.ts';
 import { Tier } from './topology.ts';
 
 /** A prompt that was dispatched and is not done, as far as the conductor knows. */
-interface Queued {
+export interface Queued {
   readonly key: number;
   readonly predictedNs: number;
   readonly tokens: number;
+  /** What it will hold in decode. */
+  readonly decodeTokens: number;
+}
+
+/** A request whose prompt is done. */
+interface Decoding {
+  readonly key: number;
+  readonly tokens: number;
+  readonly sinceNs: number;
 }
 
 export class ViewWorld {
@@ -24,8 +33,11 @@ export class ViewWorld {
 export class InstanceViews implements ClusterView {
   readonly world: ViewWorld;
   nowNs = 0;
-  readonly prefillInstances: number[] = [];
+  /** Among which the prefill policy chooses now. */
+  prefillInstances: readonly number[];
   readonly decodeInstances: number[] = [];
+  readonly coupledInstances: number[] = [];
+  private readonly allPrefill: number[] = [];
   private readonly queues: Queued[][] = [];
   private readonly predictedNs: Float64Array;
   private readonly queuedTokenCount: Float64Array;
@@ -33,20 +45,37 @@ export class InstanceViews implements ClusterView {
   private readonly headSinceNs: Float64Array;
   private readonly decoding: Float64Array;
   private readonly decodingTokens: Float64Array;
+  /** In decode, in the order in which they began. */
+  private readonly running: Decoding[][] = [];
+  private readonly runningTokens: Float64Array;
+  private decodeNsSum = 0;
+  private decodesEnded = 0;
 
   constructor(world: ViewWorld) {
     this.world = world;
     const { instances } = world.topology;
     for (const { id, roles } of instances) {
       this.queues.push([]);
-      if (roles.includes('prefill')) this.prefillInstances.push(id);
-      if (roles.includes('decode')) this.decodeInstances.push(id);
+      this.running.push([]);
+      const prefills = roles.includes('prefill');
+      const decodes = roles.includes('decode');
+      if (prefills) this.allPrefill.push(id);
+      if (decodes) this.decodeInstances.push(id);
+      if (prefills && decodes) this.coupledInstances.push(id);
     }
+    this.prefillInstances = this.allPrefill;
     this.predictedNs = new Float64Array(instances.length);
     this.queuedTokenCount = new Float64Array(instances.length);
     this.headSinceNs = new Float64Array(instances.length);
     this.decoding = new Float64Array(instances.length);
     this.decodingTokens = new Float64Array(instances.length);
+    this.runningTokens = new Float64Array(instances.length);
+  }
+
+  /** Offers the prefill policy all instances, or those that can also decode, if there are any. */
+  offerPrefill(apart: boolean): void {
+    const together = !apart && this.coupledInstances.length > 0;
+    this.prefillInstances = together ? this.coupledInstances : this.allPrefill;
   }
 
   nodeOf(instance: number): number {
@@ -82,12 +111,47 @@ export class InstanceViews implements ClusterView {
     return Math.floor(instances[instance].kvCapacityBytes / kv.bytesPerToken[Tier.hbm]);
   }
 
-  enqueue(instance: number, key: number, predictedNs: number, tokens: number): void {
+  decodingNow(instance: number): Load {
+    return { requests: this.running[instance].length, tokens: this.runningTokens[instance] };
+  }
+
+  decodingAt(instance: number, atNs: number, lastsNs: number): Load {
+    let requests = 0;
+    let tokens = 0;
+    for (const decoding of this.running[instance]) {
+      if (decoding.sinceNs + lastsNs <= atNs) continue;
+      requests++;
+      tokens += decoding.tokens;
+    }
+    return { requests, tokens };
+  }
+
+  prefilledBy(atNs: number): Load {
+    let requests = 0;
+    let tokens = 0;
+    for (const instance of this.allPrefill) {
+      const queue = this.queues[instance];
+      let endNs = this.nowNs + this.queueNs(instance) - this.predictedNs[instance];
+      for (const { predictedNs, decodeTokens } of queue) {
+        endNs += predictedNs;
+        if (endNs > atNs) break;
+        requests++;
+        tokens += decodeTokens;
+      }
+    }
+    return { requests, tokens };
+  }
+
+  get decodeNsMean(): number {
+    return this.decodesEnded === 0 ? 0 : this.decodeNsSum / this.decodesEnded;
+  }
+
+  enqueue(instance: number, queued: Queued): void {
     const queue = this.queues[instance];
     if (queue.length === 0) this.headSinceNs[instance] = this.nowNs;
-    queue.push({ key, predictedNs, tokens });
-    this.predictedNs[instance] += predictedNs;
-    this.queuedTokenCount[instance] += tokens;
+    queue.push(queued);
+    this.predictedNs[instance] += queued.predictedNs;
+    this.queuedTokenCount[instance] += queued.tokens;
   }
 
   /** A prompt is done or given up. */
@@ -105,7 +169,7 @@ export class InstanceViews implements ClusterView {
   checkIdle(): void {
     for (let id = 0; id < this.queues.length; id++) {
       const queued = this.queues[id].length + this.queuedTokenCount[id];
-      const decoding = this.decoding[id] + this.decodingTokens[id];
+      const decoding = this.decoding[id] + this.decodingTokens[id] + this.running[id].length;
       assert(queued === 0 && decoding === 0, `instance ${id} is believed to be busy`);
     }
   }
@@ -118,5 +182,21 @@ export class InstanceViews implements ClusterView {
   unbindDecode(instance: number, tokens: number): void {
     this.decoding[instance]--;
     this.decodingTokens[instance] -= tokens;
+  }
+
+  /** Its prompt is done. */
+  startDecode(instance: number, key: number, tokens: number): void {
+    this.running[instance].push({ key, tokens, sinceNs: this.nowNs });
+    this.runningTokens[instance] += tokens;
+  }
+
+  endDecode(instance: number, key: number): void {
+    const running = this.running[instance];
+    const at = running.findIndex((decoding) => decoding.key === key);
+    if (at < 0) return;
+    const [{ tokens, sinceNs }] = running.splice(at, 1);
+    this.runningTokens[instance] -= tokens;
+    this.decodeNsSum += this.nowNs - sinceNs;
+    this.decodesEnded++;
   }
 }

@@ -12,15 +12,17 @@ import type * as M from './messages.ts';
 import type {
   AdmissionPolicy,
   DecodePolicy,
+  DisaggregationPolicy,
   PrefillChoice,
   PrefillPolicy,
   PrefixMatch,
+  Verdict,
 } from './policy.ts';
 import { Recent } from './recent.ts';
 import { attemptKey, cachedTokens, Outcome, Phase, type Request } from './request.ts';
 import type { ConductorSettings } from './settings.ts';
 import { Restorable } from './snapshot.ts';
-import { type AddressBook, type Topology, WORKLOAD } from './topology.ts';
+import { type AddressBook, Tier, type Topology, WORKLOAD } from './topology.ts';
 
 /** What a conductor is given; not part of its state. */
 export interface ConductorWorld {
@@ -34,6 +36,7 @@ export interface ConductorWorld {
 export interface ConductorPolicies {
   readonly prefill: PrefillPolicy;
   readonly decode: DecodePolicy;
+  readonly disaggregation: DisaggregationPolicy;
   readonly admission: AdmissionPolicy;
 }
 
@@ -45,6 +48,8 @@ interface Booked {
   readonly dispatch: M.Dispatch;
   prefilled: boolean;
   cancelled: boolean;
+  /** Why the conductor itself cancelled it, or inFlight. */
+  withdrawn: Outcome;
 }
 
 interface Ended {
@@ -57,7 +62,7 @@ const RECENT_ENDED = 65_536;
 /** Replicas named as alternates to the first source of a fetch. */
 const ALTERNATES = 2;
 
-const VERDICTS: Record<'ttft' | 'tbt' | 'policy', Outcome> = {
+const VERDICTS: Record<Exclude<Verdict, ''>, Outcome> = {
   ttft: Outcome.rejectedTtft,
   tbt: Outcome.rejectedTbt,
   policy: Outcome.rejectedPolicy,
@@ -98,7 +103,7 @@ export class Conductor extends Restorable implements Machine {
       case 'prefilled':
         return this.onPrefilled(body);
       case 'finished':
-        return this.end(body.request, body.attempt, body.outcome);
+        return this.onFinished(body, fact.atNs);
       case 'cancel':
         return this.onCancel(body);
       case 'blockInventory':
@@ -132,8 +137,13 @@ export class Conductor extends Restorable implements Machine {
   private decide(fact: M.Fact, request: Request, key: number): void {
     const { policies, views, match, directory } = this;
     directory.match(request.blocks);
+    const apart = policies.disaggregation.separates(request, match, views);
+    views.offerPrefill(apart);
     const choice = policies.prefill.choose(request, match, views);
-    const decodeInstance = policies.decode.choose(request, choice.instance, views);
+    const together = !apart && views.coupledInstances.includes(choice.instance);
+    const decodeInstance = together
+      ? choice.instance
+      : policies.decode.choose(request, choice.instance, views);
     this.checkChoice(choice, decodeInstance);
     if (this.tooLarge(request, choice.instance, decodeInstance)) {
       this.reject(request, Outcome.rejectedTooLarge, fact.atNs);
@@ -181,8 +191,14 @@ export class Conductor extends Restorable implements Machine {
     const { blockTokens } = world.topology.kv;
     const cached = reused === 0 ? 0 : cachedTokens(reused, blockTokens, request.inputTokens);
     const predictedNs = world.estimate.prefillNs(instance, request.inputTokens, cached);
-    views.enqueue(instance, key, predictedNs, request.inputTokens - cached);
-    views.bindDecode(decode, request.inputTokens + request.outputTokens);
+    const decodeTokens = request.inputTokens + request.outputTokens;
+    views.enqueue(instance, {
+      key,
+      predictedNs,
+      tokens: request.inputTokens - cached,
+      decodeTokens,
+    });
+    views.bindDecode(decode, decodeTokens);
     this.live.set(key, {
       request,
       prefillInstance: instance,
@@ -190,6 +206,7 @@ export class Conductor extends Restorable implements Machine {
       dispatch,
       prefilled: false,
       cancelled: false,
+      withdrawn: Outcome.inFlight,
     });
     world.host.send(world.addresses.instance(instance), dispatch);
   }
@@ -225,8 +242,40 @@ export class Conductor extends Restorable implements Machine {
       this.world.host.count(Count.lateFact, 1);
       return;
     }
+    const { request, decodeInstance } = booked;
+    const verdict =
+      booked.cancelled || request.outputTokens === 1
+        ? ''
+        : this.policies.admission.verdictAtDecode?.(request, decodeInstance, this.views);
+    this.toDecode(key, booked);
+    if (verdict) this.withdraw(booked, VERDICTS[verdict]);
+  }
+
+  /** Its prompt is done: decode comes next. */
+  private toDecode(key: number, booked: Booked): void {
+    const { request, prefillInstance, decodeInstance } = booked;
     booked.prefilled = true;
-    this.views.dequeue(booked.prefillInstance, key);
+    this.views.dequeue(prefillInstance, key);
+    this.views.startDecode(decodeInstance, key, request.inputTokens + request.outputTokens);
+  }
+
+  /** Takes a request back that is under way. */
+  private withdraw(booked: Booked, outcome: Outcome): void {
+    booked.cancelled = true;
+    booked.withdrawn = outcome;
+    this.passCancel(booked);
+  }
+
+  /** An instance knows a cancel; the conductor knows why. */
+  private onFinished({ request, attempt, outcome }: M.Finished, nowNs: number): void {
+    const withdrawn = this.live.get(attemptKey(request, attempt))?.withdrawn ?? Outcome.inFlight;
+    if (outcome !== Outcome.cancelled || withdrawn === Outcome.inFlight) {
+      this.end(request, attempt, outcome);
+      return;
+    }
+    this.world.host.mark(request, Mark.outcome, withdrawn);
+    this.world.host.mark(request, Mark.finishedNs, nowNs);
+    this.end(request, attempt, withdrawn);
   }
 
   private end(request: number, attempt: number, outcome: Outcome): void {
@@ -240,6 +289,7 @@ export class Conductor extends Restorable implements Machine {
     this.live.delete(key);
     this.views.dequeue(booked.prefillInstance, key);
     this.views.unbindDecode(booked.decodeInstance, inputTokens + outputTokens);
+    this.views.endDecode(booked.decodeInstance, key);
     this.ended.set(key, { attempt, outcome });
     this.tellIngress(request, attempt, outcome);
   }
@@ -291,7 +341,8 @@ export class Conductor extends Restorable implements Machine {
   private onRequestInventory(body: M.RequestInventory): void {
     const { instance } = body;
     for (const { request, attempt, outcome } of body.ended) {
-      if (this.live.has(attemptKey(request, attempt))) this.end(request, attempt, outcome);
+      if (!this.live.has(attemptKey(request, attempt))) continue;
+      this.onFinished({ kind: 'finished', request, attempt, outcome }, this.views.nowNs);
     }
     const known = new Map(body.live.map((l) => [attemptKey(l.request, l.attempt), l]));
     const { host, addresses } = this.world;
@@ -303,8 +354,7 @@ export class Conductor extends Restorable implements Machine {
         if (dispatch.sequence > body.dispatchSequence) {
           host.send(addresses.instance(instance), dispatch);
         } else if (live === undefined || live.phase >= Phase.handoff) {
-          booked.prefilled = true;
-          this.views.dequeue(instance, key);
+          this.toDecode(key, booked);
         }
       }
       if (booked.cancelled) this.passCancel(booked);
@@ -332,5 +382,19 @@ class DirectoryMatch implements PrefixMatch {
 
   localBlocks(instance: number): number {
     return this.directory.matched[this.nodeOf[instance]];
+  }
+
+  tierBlocks({ blocks }: Request, instance: number, tier: Tier): number {
+    const node = this.nodeOf[instance];
+    const matched = this.directory.matched[node];
+    let count = 0;
+    for (let depth = 0; depth < matched; depth++) {
+      if (this.fastestTier(node, blocks.at(depth)) === tier) count++;
+    }
+    return count;
+  }
+
+  private fastestTier(node: number, block: number): Tier {
+    return this.directory.hasIn(node, Tier.dram, block) ? Tier.dram : Tier.ssd;
   }
 }

@@ -52,6 +52,12 @@ export class Directory {
     return (this.holders(block, node >>> 5) & (1 << (node & 31))) !== 0;
   }
 
+  hasIn(node: number, tier: Tier, block: number): boolean {
+    const mask = this.masks[tier - 1];
+    const index = block * this.words + (node >>> 5);
+    return index < mask.length && (mask[index] & (1 << (node & 31))) !== 0;
+  }
+
   /** Number of nodes that hold a block in any shared tier. */
   replicas(block: number): number {
     let count = 0;

@@ -8,6 +8,14 @@ export { SlotHeap } from './kit/slot-heap.ts';
 export { SlotLinks, SlotList } from './kit/slot-list.ts';
 export { SlotSampler } from './kit/slot-sampler.ts';
 export * from './policy.ts';
-export { predictLocalTtftNs, predictPrefillNs } from './predict.ts';
+export {
+  decodePoolLoad,
+  leastBy,
+  localChoice,
+  predictLocalTtftNs,
+  predictPrefillNs,
+  verdictAtDecode,
+} from './predict.ts';
 export { dealEvenly, dealToLevel, EndwiseRails, pairRails, usableRails } from './rail-kit.ts';
 export { BlockSpan, cachedTokens, type Request } from './request.ts';
+export { Tier } from './topology.ts';

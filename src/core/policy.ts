@@ -4,6 +4,7 @@
  */
 import type { Estimator } from './cost.ts';
 import type { Request } from './request.ts';
+import type { Tier } from './topology.ts';
 
 // --- parameters -------------------------------------------------------------------------------
 
@@ -30,7 +31,14 @@ export interface PolicyModule<Context, Policy, T extends Params = Params> {
   create(context: Context, params: ParamValues<T>): Policy;
 }
 
-export const POLICY_KINDS = ['eviction', 'prefill', 'decode', 'admission', 'rail'] as const;
+export const POLICY_KINDS = [
+  'eviction',
+  'prefill',
+  'decode',
+  'disaggregation',
+  'admission',
+  'rail',
+] as const;
 export type PolicyKind = (typeof POLICY_KINDS)[number];
 
 /** What the policies of each kind are made of, and what they are. */
@@ -38,6 +46,10 @@ export interface PolicyPorts {
   readonly eviction: { readonly context: EvictionContext; readonly policy: EvictionPolicy };
   readonly prefill: { readonly context: PolicyContext; readonly policy: PrefillPolicy };
   readonly decode: { readonly context: PolicyContext; readonly policy: DecodePolicy };
+  readonly disaggregation: {
+    readonly context: PolicyContext;
+    readonly policy: DisaggregationPolicy;
+  };
   readonly admission: { readonly context: PolicyContext; readonly policy: AdmissionPolicy };
   readonly rail: { readonly context: RailContext; readonly policy: RailPolicy };
 }
@@ -65,6 +77,12 @@ export function defineDecode<const T extends Params>(
   definition: Definition<PolicyContext, DecodePolicy, T>,
 ): PolicyModule<PolicyContext, DecodePolicy, T> {
   return { kind: 'decode', ...definition };
+}
+
+export function defineDisaggregation<const T extends Params>(
+  definition: Definition<PolicyContext, DisaggregationPolicy, T>,
+): PolicyModule<PolicyContext, DisaggregationPolicy, T> {
+  return { kind: 'disaggregation', ...definition };
 }
 
 export function defineAdmission<const T extends Params>(
@@ -161,6 +179,8 @@ export interface ClusterView {
   /** Ids of live instances with the role. */
   readonly prefillInstances: readonly number[];
   readonly decodeInstances: readonly number[];
+  /** Those with both roles. */
+  readonly coupledInstances: readonly number[];
   nodeOf(instance: number): number;
   /** Predicted ns until the instance has done what is queued on it. */
   queueNs(instance: number): number;
@@ -171,6 +191,20 @@ export interface ClusterView {
   decodeRequests(instance: number): number;
   decodeTokens(instance: number): number;
   decodeCapacityTokens(instance: number): number;
+  /** The load of requests that decode on it now: their prompts are done. */
+  decodingNow(instance: number): Load;
+  /** Of those, what will still decode at `atNs` if each takes `lastsNs` in decode. */
+  decodingAt(instance: number, atNs: number, lastsNs: number): Load;
+  /** Prompts under way, anywhere, that are predicted to be done by `atNs`. */
+  prefilledBy(atNs: number): Load;
+  /** Mean time in decode of the requests that ended so far; 0 before the first. */
+  readonly decodeNsMean: number;
+}
+
+export interface Load {
+  readonly requests: number;
+  /** Inputs and outputs: the room that they take at their end. */
+  readonly tokens: number;
 }
 
 /** How much of one request's prompt is cached where; valid during the decision. */
@@ -180,6 +214,8 @@ export interface PrefixMatch {
   /** Longest leading run on any node, and the node (least id among equals; -1 when none). */
   readonly bestBlocks: number;
   readonly bestNode: number;
+  /** Of the leading blocks on the instance's node, those whose fastest copy there is in `tier`. */
+  tierBlocks(request: Request, instance: number, tier: Tier): number;
 }
 
 export interface PrefillChoice {
@@ -200,14 +236,32 @@ export interface DecodePolicy {
   choose(request: Request, prefillInstance: number, view: ClusterView): number;
 }
 
+/** Whether another instance than the one that computes the prompt may decode it. */
+export interface DisaggregationPolicy {
+  /**
+   * Asked before an instance is chosen. True: the prefill policy chooses among all prefill
+   * instances, the decode policy among all decode instances. False: one instance with both roles
+   * does both, chosen by the prefill policy; where there is none it is as if true.
+   */
+  separates(request: Request, match: PrefixMatch, view: ClusterView): boolean;
+}
+
+/** '' admits; else why not. */
+export type Verdict = '' | 'ttft' | 'tbt' | 'policy';
+
 export interface AdmissionPolicy {
-  /** Outcome-like verdict: '' admits, else why not. */
+  /** On arrival. */
   verdict(
     request: Request,
     choice: PrefillChoice,
     decodeInstance: number,
     view: ClusterView,
-  ): '' | 'ttft' | 'tbt' | 'policy';
+  ): Verdict;
+  /**
+   * Once more when the prompt is done and its KV goes to the decode instance, whose load does not
+   * count the request yet. A request that is rejected here has wasted its prefill.
+   */
+  verdictAtDecode?(request: Request, decodeInstance: number, view: ClusterView): Verdict;
 }
 
 // --- rails ------------------------------------------------------------------------------------

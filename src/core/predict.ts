@@ -1,5 +1,5 @@
-/** Predictions that prefill policies share. */
-import type { ClusterView, PolicyContext, PrefixMatch } from './policy.ts';
+/** Predictions and choices that scheduling policies share. */
+import type { ClusterView, Load, PolicyContext, PrefillChoice, PrefixMatch } from './policy.ts';
 import { cachedTokens, type Request } from './request.ts';
 
 /** Time of the prompt on the instance when `blocks` leading blocks are cached, ns. */
@@ -23,4 +23,55 @@ export function predictLocalTtftNs(
 ): number {
   const prefillNs = predictPrefillNs(context, request, instance, match.localBlocks(instance));
   return view.queueNs(instance) + prefillNs;
+}
+
+/** This instance, with what its own node holds and no fetch. */
+export function localChoice(
+  context: PolicyContext,
+  request: Request,
+  instance: number,
+  match: PrefixMatch,
+  view: ClusterView,
+): PrefillChoice {
+  const ttftNs = predictLocalTtftNs(context, request, instance, match, view);
+  return { instance, sourceNode: -1, sourceBlocks: 0, ttftNs };
+}
+
+/** The one whose score is least; the first among equals. */
+export function leastBy(instances: readonly number[], score: (of: number) => number): number {
+  let least = instances[0];
+  let leastScore = score(least);
+  for (let i = 1; i < instances.length; i++) {
+    const candidate = score(instances[i]);
+    if (candidate >= leastScore) continue;
+    leastScore = candidate;
+    least = instances[i];
+  }
+  return least;
+}
+
+/** Mean load of the decode instances, each under `loadOf`: predicted TBT / its SLO. */
+export function decodePoolLoad(
+  { estimate, slo }: PolicyContext,
+  { decodeInstances }: ClusterView,
+  loadOf: (instance: number) => Load,
+): number {
+  let sum = 0;
+  for (const instance of decodeInstances) {
+    const { requests, tokens } = loadOf(instance);
+    if (requests > 0) sum += estimate.decodeStepNs(instance, requests, tokens) / slo.tbtNs;
+  }
+  return sum / decodeInstances.length;
+}
+
+/** The stage check of decode: would this request, joining now, break the TBT of its instance? */
+export function verdictAtDecode(
+  { estimate, slo }: PolicyContext,
+  { inputTokens, outputTokens }: Request,
+  instance: number,
+  view: ClusterView,
+): '' | 'tbt' {
+  const { requests, tokens } = view.decodingNow(instance);
+  const all = tokens + inputTokens + outputTokens;
+  return estimate.decodeStepNs(instance, requests + 1, all) > slo.tbtNs ? 'tbt' : '';
 }

@@ -110,6 +110,10 @@ describe('bad configuration', () => {
     expectBadTrace([GOOD, huge], /:2/, /tokens/, /decode|prefill/);
   });
 
+  it('a kind of policy that there is not', () => {
+    expectRefusal(['policies', 'prefil'], /policies/, /"prefil".*prefill/);
+  });
+
   it('numbers of options', () => {
     expectRefusal(['replay', trace(), '--limit', '0'], /--limit/, /at least 1/);
     expectRefusal(['replay', trace(), '--rate', '-1'], /--rate/, /above 0/);

@@ -1,6 +1,6 @@
 /** A conductor on its own: bookings, ends, the directory, and what it does after a reset. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Count } from '../../src/core/host.ts';
+import { Count, Mark } from '../../src/core/host.ts';
 import type { LiveRequest, RequestInventory } from '../../src/core/messages.ts';
 import { Outcome, Phase } from '../../src/core/request.ts';
 import { Tier, WORKLOAD } from '../../src/core/topology.ts';
@@ -75,6 +75,41 @@ describe('a conductor', () => {
     const policies = { ...plan.policies, prefill: bad };
     conductor = tellers({ ...plan, policies }).conductor;
     expect(() => arrive(0)).toThrow('the prefill policy chose 2, not a prefill instance');
+  });
+
+  it('takes a request back whose decode instance is loaded when its prompt is done', async () => {
+    // A step takes 20 us, 1 us a request and 1 ns a token: of 23 us for two and 40 tokens.
+    const slo = { ttftNs: 1e9, tbtNs: 22_030 };
+    conductor = tellers(
+      await tinyPlan({ topology, slo, policies: { admission: 'baseline' } }),
+    ).conductor;
+    arrive(0);
+    arrive(1);
+    const done = (request: number) =>
+      conductor.tell({ kind: 'prefilled', request, attempt: 0 }, prefill);
+    expect(done(0).sent).toEqual([]);
+    expect(done(1).messages('cancel')).toHaveLength(2);
+    const end = finished(1, Outcome.cancelled);
+    expect(end.messages('terminal')).toMatchObject([{ outcome: Outcome.rejectedTbt }]);
+    expect(end.of('mark')).toEqual([
+      [1, Mark.outcome, Outcome.rejectedTbt],
+      [1, Mark.finishedNs, 0],
+    ]);
+    expect(arrive(1).messages('terminal')).toMatchObject([{ outcome: Outcome.rejectedTbt }]);
+    finished(0);
+    conductor.machine.checkIdle();
+  });
+
+  it('keeps prefill and decode together where a policy says so and an instance can', async () => {
+    const shape = tinyTopology({ prefill: 1, decode: 1, coupled: 1 });
+    const policies = { disaggregation: 'never', prefill: 'least-loaded' };
+    conductor = tellers(await tinyPlan({ topology: shape, policies })).conductor;
+    const [dispatch] = arrive(0).messages('dispatch');
+    expect(dispatch).toMatchObject({ decodeInstance: 2 });
+    expect(conductor.machine.views.queuedRequests(2)).toBe(1);
+    const apart = await tinyPlan({ topology, policies });
+    conductor = tellers(apart).conductor;
+    expect(arrive(0).messages('dispatch')).toMatchObject([{ decodeInstance: 2 }]);
   });
 
   it('passes a cancel to both instances', () => {

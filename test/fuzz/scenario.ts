@@ -84,6 +84,7 @@ function policiesOf(dice: Dice): TinyPlan['policies'] & object {
     eviction: dice.pick(...eviction),
     prefill: dice.pick('kvcache-centric', dice.pick(...policyNames('prefill'))),
     decode: dice.pick(...policyNames('decode')),
+    disaggregation: dice.pick('always', ...policyNames('disaggregation')),
     admission: dice.pick('none', 'none', 'none', ...policyNames('admission')),
   };
 }

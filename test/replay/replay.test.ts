@@ -11,7 +11,7 @@ import { expectReplays } from '../support/replays.ts';
 import { headerOf, simulate } from '../support/simulate.ts';
 import { type PolicyNames, randomTrace, tinyPlan, tinyTopology } from '../support/tiny.ts';
 
-const SEGMENT_FACTS = 100;
+const SEGMENT_FACTS = 40;
 
 /** Policies that only offline studies can run. */
 const OFFLINE = ['belady'];
@@ -69,7 +69,7 @@ describe('a recorded run replays', () => {
     const conductor = wireCluster(other, trace, () => host).conductor;
     const header = headerOf(other, CONDUCTOR);
     expect(() => replaySegment(segment, header, conductor, host)).toThrow(
-      'found a log with policies "lru,round-robin,',
+      /^found a log with policies "lru,round-robin,.*", expected "lru,least-loaded,/,
     );
     expect(() => replaySegment(segment, headerOf(plan, CONDUCTOR), conductor, host)).toThrow(
       'Conductor.policies: found RoundRobin, expected LeastLoaded',

@@ -152,6 +152,7 @@ export const TINY_POLICIES: PolicyNames = {
   eviction: 'lru',
   prefill: 'kvcache-centric',
   decode: 'least-tbt',
+  disaggregation: 'always',
   admission: 'none',
   rail: 'even',
 };

@@ -55,6 +55,7 @@ export const MOONCAKE_16: Config = {
   conductor: {
     prefill: 'kvcache-centric:threshold=1',
     decode: 'least-tbt',
+    disaggregation: 'always',
     admission: 'none',
     estimatorBias: 1,
   },

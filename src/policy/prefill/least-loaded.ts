@@ -5,11 +5,12 @@
 import {
   type ClusterView,
   definePrefill,
+  leastBy,
+  localChoice,
   type PolicyContext,
   type PrefillChoice,
   type PrefillPolicy,
   type PrefixMatch,
-  predictLocalTtftNs,
   type Request,
 } from '../../core/policy-kit.ts';
 
@@ -21,17 +22,8 @@ class LeastLoaded implements PrefillPolicy {
   }
 
   choose(request: Request, match: PrefixMatch, view: ClusterView): PrefillChoice {
-    let instance = view.prefillInstances[0];
-    let leastNs = Number.POSITIVE_INFINITY;
-    for (const candidate of view.prefillInstances) {
-      const queueNs = view.queueNs(candidate);
-      if (queueNs < leastNs) {
-        leastNs = queueNs;
-        instance = candidate;
-      }
-    }
-    const ttftNs = predictLocalTtftNs(this.context, request, instance, match, view);
-    return { instance, sourceNode: -1, sourceBlocks: 0, ttftNs };
+    const instance = leastBy(view.prefillInstances, (of) => view.queueNs(of));
+    return localChoice(this.context, request, instance, match, view);
   }
 }
 

@@ -5,6 +5,8 @@
 import {
   type ClusterView,
   definePrefill,
+  leastBy,
+  localChoice,
   type PolicyContext,
   type PrefillChoice,
   type PrefillPolicy,
@@ -21,16 +23,11 @@ class LocalCacheAware implements PrefillPolicy {
   }
 
   choose(request: Request, match: PrefixMatch, view: ClusterView): PrefillChoice {
-    let instance = view.prefillInstances[0];
-    let ttftNs = Number.POSITIVE_INFINITY;
-    for (const candidate of view.prefillInstances) {
-      const predictedNs = predictLocalTtftNs(this.context, request, candidate, match, view);
-      if (predictedNs < ttftNs) {
-        ttftNs = predictedNs;
-        instance = candidate;
-      }
-    }
-    return { instance, sourceNode: -1, sourceBlocks: 0, ttftNs };
+    const { context } = this;
+    const instance = leastBy(view.prefillInstances, (of) => {
+      return predictLocalTtftNs(context, request, of, match, view);
+    });
+    return localChoice(context, request, instance, match, view);
   }
 }
 

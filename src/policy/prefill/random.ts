@@ -2,11 +2,11 @@
 import {
   type ClusterView,
   definePrefill,
+  localChoice,
   type PolicyContext,
   type PrefillChoice,
   type PrefillPolicy,
   type PrefixMatch,
-  predictLocalTtftNs,
   type Request,
 } from '../../core/policy-kit.ts';
 
@@ -21,8 +21,7 @@ class Random implements PrefillPolicy {
     const { prefillInstances } = view;
     const at = Math.floor(this.context.random() * prefillInstances.length);
     const instance = prefillInstances[at];
-    const ttftNs = predictLocalTtftNs(this.context, request, instance, match, view);
-    return { instance, sourceNode: -1, sourceBlocks: 0, ttftNs };
+    return localChoice(this.context, request, instance, match, view);
   }
 }
 

@@ -2,11 +2,11 @@
 import {
   type ClusterView,
   definePrefill,
+  localChoice,
   type PolicyContext,
   type PrefillChoice,
   type PrefillPolicy,
   type PrefixMatch,
-  predictLocalTtftNs,
   type Request,
 } from '../../core/policy-kit.ts';
 
@@ -21,8 +21,7 @@ class RoundRobin implements PrefillPolicy {
   choose(request: Request, match: PrefixMatch, view: ClusterView): PrefillChoice {
     const { prefillInstances } = view;
     const instance = prefillInstances[this.turn++ % prefillInstances.length];
-    const ttftNs = predictLocalTtftNs(this.context, request, instance, match, view);
-    return { instance, sourceNode: -1, sourceBlocks: 0, ttftNs };
+    return localChoice(this.context, request, instance, match, view);
   }
 }
 
