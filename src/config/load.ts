@@ -62,10 +62,10 @@ export function withOptions(loaded: LoadedConfig, options: ConfigOptions): Loade
   const given = new Set<string>();
   const config = mapPolicies(
     { ...loaded.config, seed: seed ?? loaded.config.seed },
-    (spec, kind) => {
-      const option = options[kind];
-      if (option === undefined) return spec;
-      given.add(kind);
+    (spec, key) => {
+      const option = (options as Readonly<Record<string, unknown>>)[key];
+      if (typeof option !== 'string') return spec;
+      given.add(key);
       return anchorPolicy(option, process.cwd());
     },
   );

@@ -14,7 +14,7 @@ import {
   type PolicyModule,
   type PolicyModules,
 } from '../core/policy.ts';
-import type { PolicyRef, PolicyRefs } from './policy-ref.ts';
+import { POLICY_KEYS, type PolicyKey, type PolicyRef, type PolicyRefs } from './policy-ref.ts';
 import type { MadePolicies } from './wire.ts';
 
 export type PolicyParams = Readonly<Record<string, number | boolean | string>>;
@@ -86,14 +86,14 @@ export async function loadPolicy<K extends PolicyKind>(
   return { kind, name, path: ref.path, module, params: paramValues(ref, module.params), sha256 };
 }
 
-/** The policies of a cluster, one of each kind, with their parameters bound, for wire.ts. */
+/** The policies that a cluster names, with their parameters bound, for wire.ts. */
 export async function loadPolicies(refs: PolicyRefs): Promise<MadePolicies> {
-  const made: Partial<Record<PolicyKind, unknown>> = {};
-  for (const kind of POLICY_KINDS) {
-    const loaded = await loadPolicy(refs[kind]);
+  const made: Partial<Record<PolicyKey, unknown>> = {};
+  for (const key of POLICY_KEYS) {
+    const loaded = await loadPolicy<PolicyKind>(refs[key]);
     const module = loaded.module as PolicyModule<unknown, unknown>;
     const create = (context: unknown) => module.create(context, loaded.params);
-    made[kind] = { name: refs[kind].name, create };
+    made[key] = { name: refs[key].name, create };
   }
   return made as MadePolicies;
 }

@@ -26,7 +26,25 @@ export interface PolicyRef<K extends PolicyKind = PolicyKind> {
   readonly place: string;
 }
 
-export type PolicyRefs = { readonly [K in PolicyKind]: PolicyRef<K> };
+/** Keys of `store` that name an eviction policy for one tier in place of `eviction`. */
+export const TIER_EVICTIONS = ['hbmEviction', 'ssdEviction'] as const;
+export type TierEviction = (typeof TIER_EVICTIONS)[number];
+
+export type PolicyRefs = { readonly [K in PolicyKind]: PolicyRef<K> } & {
+  readonly [K in TierEviction]: PolicyRef<'eviction'>;
+};
+
+/** A key that names a policy: its kind, or a tier's eviction. */
+export type PolicyKey = PolicyKind | TierEviction;
+export const POLICY_KEYS: readonly PolicyKey[] = [...POLICY_KINDS, ...TIER_EVICTIONS];
+
+export function kindOfKey(key: PolicyKey): PolicyKind {
+  return key === 'hbmEviction' || key === 'ssdEviction' ? 'eviction' : key;
+}
+
+function sectionOf(key: PolicyKey): string {
+  return POLICY_SECTION[kindOfKey(key)];
+}
 
 const EXPECTED = 'name, name:key=value,key=value or ./file.ts:key=value';
 const FILE = /[\\/]|\.[cm]?[jt]s$/;
@@ -92,15 +110,15 @@ export function parsePolicyRef<K extends PolicyKind>(
  */
 export function mapPolicies<S extends Partial<Record<keyof Config, unknown>>>(
   sections: S,
-  change: (spec: string, kind: PolicyKind) => string,
+  change: (spec: string, key: PolicyKey) => string,
 ): S {
   const mapped: Record<string, unknown> = { ...sections };
-  for (const kind of POLICY_KINDS) {
-    const section = mapped[POLICY_SECTION[kind]];
+  for (const key of POLICY_KEYS) {
+    const section = mapped[sectionOf(key)];
     if (typeof section !== 'object' || section === null) continue;
-    const spec = (section as Record<string, unknown>)[kind];
+    const spec = (section as Record<string, unknown>)[key];
     if (typeof spec !== 'string') continue;
-    mapped[POLICY_SECTION[kind]] = { ...section, [kind]: change(spec, kind) };
+    mapped[sectionOf(key)] = { ...section, [key]: change(spec, key) };
   }
   return mapped as S;
 }
@@ -110,9 +128,9 @@ export function policyRefs(
   config: Config,
   placeOf: (path: readonly string[]) => string,
 ): PolicyRefs {
-  const refs: Partial<Record<PolicyKind, PolicyRef>> = {};
-  mapPolicies(config, (spec, kind) => {
-    refs[kind] = parsePolicyRef(kind, spec, placeOf([POLICY_SECTION[kind], kind]));
+  const refs: Partial<Record<PolicyKey, PolicyRef>> = {};
+  mapPolicies(config, (spec, key) => {
+    refs[key] = parsePolicyRef(kindOfKey(key), spec, placeOf([sectionOf(key), key]));
     return spec;
   });
   return refs as PolicyRefs;

@@ -85,6 +85,7 @@ export function resolveConfig(
 function settingsOf({ store, instance, transport }: Config): Settings {
   return {
     store: {
+      hbmCache: instance.hbmCache === 'on',
       leaseTtlNs: store.leaseTtl,
       guardNs: store.leaseGuard,
       reserveQueueRequests: store.reserveQueue,
@@ -98,6 +99,7 @@ function settingsOf({ store, instance, transport }: Config): Settings {
       queueRequests: instance.prefillQueue,
       batchRequests: instance.decodeBatch,
       reserveTtlNs: instance.reserveTtl,
+      hbmCache: instance.hbmCache === 'on',
     },
     conductor: { term: 1 },
   };

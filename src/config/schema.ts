@@ -197,6 +197,13 @@ const instance = z
     reserveTtl: quantity(DURATION, 1)
       .prefault('60s')
       .describe('How long granted decode space waits for its KV.'),
+    hbmCache: z
+      .enum(['on', 'off'])
+      .prefault('off')
+      .describe(
+        'Whether computed blocks stay in HBM for other prompts of the instance, while nobody ' +
+          'needs the room; what leaves is chosen by store.hbmEviction.',
+      ),
     hbmReserve: quantity(SHARE, 0, 0.99)
       .prefault('10%')
       .describe('Share of the GPU memory kept from weights and KV, for activations and buffers.'),
@@ -205,7 +212,9 @@ const instance = z
 
 const store = z
   .strictObject({
-    eviction: policy.prefault('lru').describe('Eviction policy of the cache tiers.'),
+    eviction: policy.prefault('lru').describe('Eviction policy of the DRAM tiers.'),
+    hbmEviction: policy.prefault('leaf-lru').describe('Eviction policy of instance.hbmCache.'),
+    ssdEviction: policy.prefault('fifo').describe('Eviction policy of the SSD tiers.'),
     hits: z
       .enum(['prefix'])
       .prefault('prefix')

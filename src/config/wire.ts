@@ -5,6 +5,7 @@ import type { Host, Machine } from '../core/host.ts';
 import { Instance } from '../core/instance.ts';
 import type {
   EvictionContext,
+  EvictionPolicy,
   Future,
   PolicyContext,
   PolicyKind,
@@ -19,12 +20,13 @@ import {
   CONDUCTOR,
   type KvLayout,
   TIER_NAMES,
-  type Tier,
+  Tier,
   type Topology,
   WORKLOAD,
 } from '../core/topology.ts';
 import type { TraceColumns } from '../core/trace-columns.ts';
 import { Workload } from '../core/workload.ts';
+import type { TierEviction } from './policy-ref.ts';
 import { RandomStream } from './streams.ts';
 
 /** A policy with its parameters bound. */
@@ -35,7 +37,7 @@ export interface Made<Context, Policy> {
 
 export type MadePolicies = {
   readonly [K in PolicyKind]: Made<PolicyPorts[K]['context'], PolicyPorts[K]['policy']>;
-};
+} & { readonly [K in TierEviction]: Made<EvictionContext, EvictionPolicy> };
 
 export interface ClusterPlan {
   readonly topology: Topology;
@@ -55,6 +57,13 @@ export interface Cluster {
   readonly stores: readonly StoreNode[];
   readonly instances: readonly Instance[];
 }
+
+/** The policy of each tier. */
+const EVICTION_OF = {
+  [Tier.hbm]: 'hbmEviction',
+  [Tier.dram]: 'eviction',
+  [Tier.ssd]: 'ssdEviction',
+} as const;
 
 /** Ids of a first life start above 2^32, so that 0 means none. */
 const FIRST_INCARNATION = 1;
@@ -79,8 +88,11 @@ export function wireCluster(
       settings: settings.store,
       addresses,
       clock,
-      eviction: (tier: Tier, slots: number) =>
-        plan.policies.eviction.create(evictionContext(plan, node.id, tier, slots, clock)),
+      eviction: (tier: Tier, instance: number, slots: number) => {
+        const owner = instance < 0 ? `${node.id}` : `${node.id}/${instance}`;
+        const context = evictionContext(plan, owner, tier, slots, clock);
+        return plan.policies[EVICTION_OF[tier]].create(context);
+      },
     };
     const own = topology.instances.filter((spec) => spec.node === node.id);
     return new StoreNode(world, incarnation, trace.distinctBlocks, own);
@@ -174,7 +186,7 @@ export class TierContext implements EvictionContext {
 
 function evictionContext(
   { topology, estimator, seed }: ClusterPlan,
-  node: number,
+  owner: string,
   tier: Tier,
   slots: number,
   clock: { nowNs: number },
@@ -184,6 +196,6 @@ function evictionContext(
     const from = depth * kv.blockTokens;
     return estimator.prefillNs(0, from + kv.blockTokens, from);
   };
-  const stream = new RandomStream(seed, `eviction/${TIER_NAMES[tier]}/${node}`);
+  const stream = new RandomStream(seed, `eviction/${TIER_NAMES[tier]}/${owner}`);
   return new TierContext({ clock, kv, recomputeNs }, tier, slots, stream);
 }

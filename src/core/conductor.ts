@@ -19,7 +19,7 @@ import type {
   Verdict,
 } from './policy.ts';
 import { Recent } from './recent.ts';
-import { attemptKey, cachedTokens, Outcome, Phase, type Request } from './request.ts';
+import { attemptKey, BlockSpan, cachedTokens, Outcome, Phase, type Request } from './request.ts';
 import type { ConductorSettings } from './settings.ts';
 import { Restorable } from './snapshot.ts';
 import { type AddressBook, Tier, type Topology, WORKLOAD } from './topology.ts';
@@ -57,6 +57,7 @@ interface Ended {
   readonly outcome: Outcome;
 }
 
+const NO_BLOCKS = new BlockSpan(new Int32Array(0), 0, 0);
 /** Ended requests that are remembered for an ingress that asks again. */
 const RECENT_ENDED = 65_536;
 /** Replicas named as alternates to the first source of a fetch. */
@@ -73,7 +74,7 @@ export class Conductor extends Restorable implements Machine {
   readonly directory: Directory;
   readonly views: InstanceViews;
   private readonly policies: ConductorPolicies;
-  private readonly match: PrefixMatch;
+  private readonly match: DirectoryMatch;
   private readonly live = new Map<number, Booked>();
   private readonly ended = new Recent<Ended>(RECENT_ENDED);
   /** Dispatches sent to each instance, and deltas seen of each store. */
@@ -89,7 +90,7 @@ export class Conductor extends Restorable implements Machine {
     this.views = new InstanceViews(new ViewWorld(topology, addresses));
     this.match = new DirectoryMatch(this.directory, topology);
     this.dispatched = new Float64Array(topology.instances.length);
-    this.deltaSequence = new Float64Array(topology.nodes.length);
+    this.deltaSequence = new Float64Array(2 * topology.nodes.length + topology.instances.length);
   }
 
   handle(fact: M.Fact): void {
@@ -135,8 +136,8 @@ export class Conductor extends Restorable implements Machine {
   }
 
   private decide(fact: M.Fact, request: Request, key: number): void {
-    const { policies, views, match, directory } = this;
-    directory.match(request.blocks);
+    const { policies, views, match } = this;
+    match.of(request.blocks);
     const apart = policies.disaggregation.separates(request, match, views);
     views.offerPrefill(apart);
     const choice = policies.prefill.choose(request, match, views);
@@ -317,22 +318,43 @@ export class Conductor extends Restorable implements Machine {
   // --- the directory --------------------------------------------------------------------------
 
   private onDelta(body: M.Delta): void {
-    const { node, tier, stored, removed } = body;
-    if (body.sequence <= this.deltaSequence[node]) {
+    const { node, tier, instance, stored, removed } = body;
+    const { directory } = this;
+    if (!this.isNews(body)) {
       this.world.host.count(Count.lateFact, 1);
       return;
     }
-    this.deltaSequence[node] = body.sequence;
-    for (let i = 0; i < removed.length; i++) this.directory.remove(node, tier, removed[i]);
-    for (let i = 0; i < stored.length; i++) this.directory.add(node, tier, stored[i]);
+    if (tier === Tier.hbm) {
+      const hbm = directory.hbmOf(instance);
+      for (const block of removed) hbm.delete(block);
+      for (const block of stored) hbm.add(block);
+      return;
+    }
+    for (let i = 0; i < removed.length; i++) directory.remove(node, tier, removed[i]);
+    for (let i = 0; i < stored.length; i++) directory.add(node, tier, stored[i]);
   }
 
   private onBlockInventory(body: M.BlockInventory): void {
-    const { node, tier, blocks } = body;
-    if (body.sequence <= this.deltaSequence[node]) return;
-    this.deltaSequence[node] = body.sequence;
-    this.directory.clear(node, tier);
-    for (let i = 0; i < blocks.length; i++) this.directory.add(node, tier, blocks[i]);
+    const { node, tier, instance, blocks } = body;
+    const { directory } = this;
+    if (!this.isNews(body)) return;
+    if (tier === Tier.hbm) {
+      const hbm = directory.hbmOf(instance);
+      hbm.clear();
+      for (const block of blocks) hbm.add(block);
+      return;
+    }
+    directory.clear(node, tier);
+    for (let i = 0; i < blocks.length; i++) directory.add(node, tier, blocks[i]);
+  }
+
+  /** Whether a report on a tier is later than all that were heard of it. */
+  private isNews({ node, tier, instance, sequence }: M.Delta | M.BlockInventory): boolean {
+    const { nodes } = this.world.topology;
+    const row = tier === Tier.hbm ? 2 * nodes.length + instance : 2 * node + tier - 1;
+    if (sequence <= this.deltaSequence[row]) return false;
+    this.deltaSequence[row] = sequence;
+    return true;
   }
 
   // --- after a reset --------------------------------------------------------------------------
@@ -362,14 +384,20 @@ export class Conductor extends Restorable implements Machine {
   }
 }
 
-/** The directory's answer to the last `match`, as policies see it. */
+/** The directory's answer on the blocks of one request, as policies see it. */
 class DirectoryMatch implements PrefixMatch {
   private readonly directory: Directory;
   private readonly nodeOf: Int32Array;
+  private blocks: BlockSpan = NO_BLOCKS;
 
   constructor(directory: Directory, topology: Topology) {
     this.directory = directory;
     this.nodeOf = Int32Array.from(topology.instances, (spec) => spec.node);
+  }
+
+  of(blocks: BlockSpan): void {
+    this.blocks = blocks;
+    this.directory.match(blocks);
   }
 
   get bestBlocks(): number {
@@ -381,20 +409,21 @@ class DirectoryMatch implements PrefixMatch {
   }
 
   localBlocks(instance: number): number {
-    return this.directory.matched[this.nodeOf[instance]];
+    return this.directory.localBlocks(instance, this.nodeOf[instance], this.blocks);
   }
 
   tierBlocks({ blocks }: Request, instance: number, tier: Tier): number {
-    const node = this.nodeOf[instance];
-    const matched = this.directory.matched[node];
+    const matched = this.localBlocks(instance);
     let count = 0;
     for (let depth = 0; depth < matched; depth++) {
-      if (this.fastestTier(node, blocks.at(depth)) === tier) count++;
+      if (this.fastestTier(instance, blocks.at(depth)) === tier) count++;
     }
     return count;
   }
 
-  private fastestTier(node: number, block: number): Tier {
-    return this.directory.hasIn(node, Tier.dram, block) ? Tier.dram : Tier.ssd;
+  private fastestTier(instance: number, block: number): Tier {
+    const { directory } = this;
+    if (directory.isInHbm(instance, block)) return Tier.hbm;
+    return directory.hasIn(this.nodeOf[instance], Tier.dram, block) ? Tier.dram : Tier.ssd;
   }
 }

@@ -11,14 +11,17 @@ export class DeltaBuffer implements PoolWatcher {
   resync = false;
   private readonly node: number;
   private readonly tier: Tier;
+  private readonly instance: number;
   private readonly limitBlocks: number;
   private sequence = 0;
   private readonly stored: number[] = [];
   private readonly removed: number[] = [];
 
-  constructor(node: number, tier: Tier, limitBlocks: number) {
+  /** `instance` is the owner of an hbm tier, else -1. */
+  constructor(node: number, tier: Tier, instance: number, limitBlocks: number) {
     this.node = node;
     this.tier = tier;
+    this.instance = instance;
     this.limitBlocks = limitBlocks;
   }
 
@@ -37,18 +40,18 @@ export class DeltaBuffer implements PoolWatcher {
   }
 
   take(): Delta {
-    const { node, tier } = this;
+    const { node, tier, instance } = this;
     const stored = this.stored.slice();
     const removed = this.removed.slice();
     this.clear();
-    return { kind: 'delta', node, tier, sequence: ++this.sequence, stored, removed };
+    return { kind: 'delta', node, tier, instance, sequence: ++this.sequence, stored, removed };
   }
 
   takeInventory(incarnation: number, blocks: readonly number[]): BlockInventory {
-    const { node, tier } = this;
+    const { node, tier, instance } = this;
     this.clear();
     const sequence = ++this.sequence;
-    return { kind: 'blockInventory', node, tier, incarnation, sequence, blocks };
+    return { kind: 'blockInventory', node, tier, instance, incarnation, sequence, blocks };
   }
 
   private checkLimit(): void {

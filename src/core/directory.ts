@@ -22,6 +22,8 @@ export class Directory {
   /** Per tier: bit n of word w of a block is set when node 32 w + n holds it. */
   private masks: Int32Array[];
   private readonly alive: Int32Array;
+  /** Blocks in each instance's HBM; empty while no instance keeps any. */
+  private readonly hbm = new Map<number, Set<number>>();
 
   constructor(nodes: number, blocks: number) {
     this.nodes = nodes;
@@ -46,6 +48,33 @@ export class Directory {
     const mask = this.masks[tier - 1];
     const keep = ~(1 << (node & 31));
     for (let i = node >>> 5; i < mask.length; i += this.words) mask[i] &= keep;
+  }
+
+  /** The blocks that an instance keeps in its HBM: for it alone, not for its peers. */
+  hbmOf(instance: number): Set<number> {
+    let blocks = this.hbm.get(instance);
+    if (blocks === undefined) {
+      blocks = new Set();
+      this.hbm.set(instance, blocks);
+    }
+    return blocks;
+  }
+
+  isInHbm(instance: number, block: number): boolean {
+    return this.hbm.get(instance)?.has(block) === true;
+  }
+
+  /** Leading blocks that an instance of `node` has at hand: in its HBM or its node's tiers. */
+  localBlocks(instance: number, node: number, blocks: BlockSpan): number {
+    const hbm = this.hbm.get(instance);
+    if (hbm === undefined) return this.matched[node];
+    let depth = 0;
+    while (depth < blocks.length) {
+      const block = blocks.at(depth);
+      if (!hbm.has(block) && !this.has(node, block)) break;
+      depth++;
+    }
+    return depth;
   }
 
   has(node: number, block: number): boolean {

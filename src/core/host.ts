@@ -41,8 +41,8 @@ export interface Chunk {
   /** First chunk of the request, last chunk of the request. */
   readonly first: boolean;
   readonly last: boolean;
-  /** Transfer that loads its cached prefix, or 0. */
-  readonly load: number;
+  /** Transfers that load its cached prefix. */
+  readonly loads: readonly number[];
 }
 
 /** Work of one forward pass. Requests that decode alongside (mixed batches) come with #5. */

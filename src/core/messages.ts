@@ -81,6 +81,8 @@ export interface Delta {
   readonly kind: 'delta';
   readonly node: number;
   readonly tier: Tier;
+  /** Owner of an hbm tier, else -1. */
+  readonly instance: number;
   readonly sequence: number;
   readonly stored: readonly number[];
   readonly removed: readonly number[];
@@ -91,6 +93,7 @@ export interface BlockInventory {
   readonly kind: 'blockInventory';
   readonly node: number;
   readonly tier: Tier;
+  readonly instance: number;
   readonly incarnation: number;
   readonly sequence: number;
   readonly blocks: readonly number[];
@@ -155,16 +158,29 @@ export interface AcquireWaits {
   readonly attempt: number;
 }
 
-/** Store to instance. `load` is the transfer that brings the cached part into HBM, or 0. */
+/** Store to instance: the memory is there, and what is cached of the prompt. */
 export interface Acquired {
   readonly kind: 'acquired';
   readonly request: number;
   readonly attempt: number;
+  /** Leading blocks that are cached on this node, in whatever tier. */
   readonly hitBlocks: number;
-  /** Of the hit, those that this request itself fetched from a peer. */
-  readonly peerBlocks: number;
-  readonly load: number;
-  readonly loadTokens: number;
+  /** Tokens of these: prefill begins after them. At least one token is left to compute. */
+  readonly cachedTokens: number;
+  /** Of the cached tokens, those in the instance's HBM, on SSD, and just fetched from a peer. */
+  readonly hbmTokens: number;
+  readonly ssdTokens: number;
+  readonly peerTokens: number;
+  /** Transfers that bring what is not in HBM there. */
+  readonly loads: readonly number[];
+}
+
+/** Instance to store, with an HBM cache: the KV of blocks before `toBlock` is in HBM and whole. */
+export interface Computed {
+  readonly kind: 'computed';
+  readonly request: Request;
+  readonly instance: number;
+  readonly toBlock: number;
 }
 
 /** Instance to store: write blocks [fromBlock, toBlock) to the cache while `step` makes them. */
@@ -355,6 +371,7 @@ export type Body =
   | Acquire
   | AcquireWaits
   | Acquired
+  | Computed
   | SaveBlocks
   | Release
   | Park

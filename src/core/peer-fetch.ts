@@ -213,14 +213,14 @@ export class PeerFetches {
     this.askSource(fetch);
   }
 
-  /** The request holds leases of its own now. Answers how many of its `hit` blocks were fetched. */
-  finish(request: Request, hit: number): number {
+  /** The request holds leases of its own now. How many of its blocks [from, hit) were fetched. */
+  finish(request: Request, from: number, hit: number): number {
     const fetch = this.fetches.get(request.id);
     if (fetch === undefined) return 0;
     this.unkeep(fetch);
     this.fetches.delete(request.id);
     let fetched = 0;
-    for (const index of fetch.arrived) if (index < hit) fetched++;
+    for (const index of fetch.arrived) if (index >= from && index < hit) fetched++;
     return fetched;
   }
 

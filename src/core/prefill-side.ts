@@ -8,9 +8,11 @@ import { type IdSource, Mark } from './host.ts';
 import { type InstanceWorld, late, ownStore } from './instance-world.ts';
 import type * as M from './messages.ts';
 import { chunkEnd, type Prompt, PromptState, type Prompts } from './prompts.ts';
-import { attemptKey, cachedTokens, Outcome } from './request.ts';
+import { attemptKey, Outcome } from './request.ts';
 import type { RequestEnds } from './request-ends.ts';
 import { CONDUCTOR } from './topology.ts';
+
+const NONE: readonly number[] = [];
 
 export class PrefillSide {
   readonly world: InstanceWorld;
@@ -100,20 +102,23 @@ export class PrefillSide {
 
   onAcquired(nowNs: number, body: M.Acquired): void {
     const prompt = this.prompts.of(body.request, body.attempt);
-    if (prompt === undefined || this.current !== prompt || prompt.load !== 0) {
+    const asked = prompt?.state === PromptState.acquiring || prompt?.state === PromptState.starved;
+    if (prompt === undefined || this.current !== prompt || !asked) {
       late(this.world);
       return;
     }
     const { host, kv } = this.world;
     const { request } = prompt;
+    const { cachedTokens, hbmTokens, ssdTokens, peerTokens } = body;
     prompt.state = PromptState.computing;
-    prompt.load = body.load;
+    prompt.loads = body.loads;
     prompt.hitBlocks = body.hitBlocks;
-    prompt.doneTokens = body.loadTokens;
-    const local = Math.max(0, body.hitBlocks - body.peerBlocks);
-    const localTokens = cachedTokens(local, kv.blockTokens, request.inputTokens);
-    host.mark(request.id, Mark.dramTokens, Math.min(localTokens, body.loadTokens));
-    host.mark(request.id, Mark.peerTokens, Math.max(0, body.loadTokens - localTokens));
+    prompt.doneTokens = cachedTokens;
+    host.mark(request.id, Mark.dramTokens, cachedTokens - hbmTokens - ssdTokens - peerTokens);
+    host.mark(request.id, Mark.peerTokens, peerTokens);
+    const again = request.attempt > 0;
+    if (hbmTokens > 0 || again) host.mark(request.id, Mark.hbmTokens, hbmTokens);
+    if (ssdTokens > 0 || again) host.mark(request.id, Mark.ssdTokens, ssdTokens);
     if (body.hitBlocks < prompt.expectedBlocks) {
       const stale = (prompt.expectedBlocks - body.hitBlocks) * kv.blockTokens;
       host.mark(request.id, Mark.staleTokens, stale);
@@ -151,7 +156,7 @@ export class PrefillSide {
           toToken,
           first,
           last,
-          load: first ? prompt.load : 0,
+          loads: first ? prompt.loads : NONE,
         },
       ],
     });
@@ -175,8 +180,18 @@ export class PrefillSide {
     prompt.step = 0;
     prompt.computeNs += body.computeNs;
     prompt.doneTokens = chunkEnd(prompt, this.world.settings.chunkTokens);
+    if (this.world.settings.hbmCache) this.keepComputed(prompt);
     if (prompt.cancelled) this.drop(prompt, nowNs);
     else if (prompt.doneTokens === prompt.request.inputTokens) this.finish(prompt, nowNs);
+  }
+
+  /** Tells the store which blocks are whole in HBM, so that others can share them. */
+  private keepComputed({ request, doneTokens }: Prompt): void {
+    const { host, spec, kv } = this.world;
+    const whole = doneTokens === request.inputTokens;
+    const toBlock = whole ? request.blocks.length : Math.floor(doneTokens / kv.blockTokens);
+    const store = ownStore(this.world);
+    host.send(store, { kind: 'computed', request, instance: spec.id, toBlock });
   }
 
   private finish(prompt: Prompt, nowNs: number): void {

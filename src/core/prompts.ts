@@ -31,7 +31,8 @@ export interface Prompt {
   state: PromptState;
   cancelled: boolean;
   expectedBlocks: number;
-  load: number;
+  /** Transfers that bring what is cached of it into HBM. */
+  loads: readonly number[];
   hitBlocks: number;
   /** Tokens whose KV is in HBM, the cached ones included. */
   doneTokens: number;
@@ -51,6 +52,8 @@ export interface Prompt {
   /** Handoff sent, answer awaited. */
   offered: boolean;
 }
+
+const NONE: readonly number[] = [];
 
 /** Token at which the chunk that is computed now, or next, ends. */
 export function chunkEnd({ doneTokens, request }: Prompt, chunkTokens: number): number {
@@ -102,7 +105,7 @@ export class Prompts {
       state: fetches ? PromptState.fetching : PromptState.ready,
       cancelled: false,
       expectedBlocks: Math.max(body.localBlocks, body.sourceBlocks),
-      load: 0,
+      loads: NONE,
       hitBlocks: 0,
       doneTokens: 0,
       chunks: 0,

@@ -1,6 +1,8 @@
 /** Numbers that the machines are set to. src/config fills them, with units and sources. */
 
 export interface StoreSettings {
+  /** Computed blocks stay in the instances' HBM while nobody needs the room. */
+  readonly hbmCache: boolean;
   /** Length of a read lease; the owner may reuse a slot after ttl + guard. */
   readonly leaseTtlNs: number;
   /** Transfer deadline plus clock drift. */
@@ -26,6 +28,8 @@ export interface InstanceSettings {
   readonly batchRequests: number;
   /** How long granted decode space waits for its KV. */
   readonly reserveTtlNs: number;
+  /** The store keeps computed blocks in HBM: tell it of them. */
+  readonly hbmCache: boolean;
 }
 
 export interface ConductorSettings {

@@ -6,6 +6,7 @@
 
 import { DeltaBuffer } from './delta-buffer.ts';
 import { assert, unreachable } from './errors.ts';
+import { HbmCache } from './hbm-cache.ts';
 import { Count, type Host, type Machine } from './host.ts';
 import { LeaseTable } from './lease-table.ts';
 import type * as M from './messages.ts';
@@ -26,6 +27,12 @@ import {
 import { type Moving, TransferBook } from './transfer-book.ts';
 import { type Holding, type Waiting, WorkingMemory } from './working-memory.ts';
 
+/** An instance of the node, as its store knows it. */
+export interface StoreTenant {
+  readonly id: number;
+  readonly kvCapacityBytes: number;
+}
+
 /** What a store is given; not part of its state. */
 export interface StoreWorld {
   readonly host: Host;
@@ -34,7 +41,7 @@ export interface StoreWorld {
   readonly settings: StoreSettings;
   readonly addresses: AddressBook;
   /** Makes the order of one tier. */
-  readonly eviction: (tier: Tier, capacitySlots: number) => EvictionPolicy;
+  readonly eviction: (tier: Tier, instance: number, capacitySlots: number) => EvictionPolicy;
   /** The eviction policies' clock. */
   readonly clock: { nowNs: number };
 }
@@ -43,8 +50,10 @@ export class StoreNode extends Restorable implements Machine {
   readonly world: StoreWorld;
   readonly dram: TierPool;
   private readonly incarnation: number;
+  /** By instance. */
   private readonly memories = new Map<number, WorkingMemory>();
   private readonly delta: DeltaBuffer;
+  private readonly hbmCaches: HbmCache[] = [];
   private readonly book: TransferBook;
   private readonly leases: LeaseTable;
   private readonly fetches: PeerFetches;
@@ -54,7 +63,7 @@ export class StoreNode extends Restorable implements Machine {
     world: StoreWorld,
     incarnation: number,
     blocks: number,
-    instances: readonly { id: number; kvCapacityBytes: number }[],
+    tenants: readonly StoreTenant[],
   ) {
     super();
     this.world = world;
@@ -62,21 +71,31 @@ export class StoreNode extends Restorable implements Machine {
     const { kv, node, settings } = world;
     const blockBytes = kv.blockTokens * kv.bytesPerToken[Tier.dram];
     const slots = Math.floor(node.dramCapacityBytes / blockBytes);
-    this.delta = new DeltaBuffer(node.id, Tier.dram, settings.deltaLimitBlocks);
-    this.dram = new TierPool(slots, blocks, world.eviction(Tier.dram, slots), this.delta);
+    this.delta = new DeltaBuffer(node.id, Tier.dram, -1, settings.deltaLimitBlocks);
+    this.dram = new TierPool(slots, blocks, world.eviction(Tier.dram, -1, slots), this.delta);
     this.book = new TransferBook(world, incarnation, this.dram, this.delta);
     this.leases = new LeaseTable(this.dram);
     this.fetches = new PeerFetches(world, incarnation, this.dram, this.book);
-    for (const { id, kvCapacityBytes } of instances) {
-      this.memories.set(id, new WorkingMemory(id, kvCapacityBytes));
+    for (const tenant of tenants) {
+      const cache = settings.hbmCache ? this.makeHbmCache(tenant, blocks) : null;
+      this.memories.set(tenant.id, new WorkingMemory(tenant.id, tenant.kvCapacityBytes, cache));
     }
+  }
+
+  private makeHbmCache({ id, kvCapacityBytes }: StoreTenant, blocks: number): HbmCache {
+    const { kv, node, settings, eviction } = this.world;
+    const delta = new DeltaBuffer(node.id, Tier.hbm, id, settings.deltaLimitBlocks);
+    const policy = (slots: number) => eviction(Tier.hbm, id, slots);
+    const cache = new HbmCache(kvCapacityBytes, kv, blocks, policy, delta);
+    this.hbmCaches.push(cache);
+    return cache;
   }
 
   handle(fact: M.Fact): void {
     this.world.clock.nowNs = fact.atNs;
     if (fact.atNs >= this.leases.nextExpiryNs) this.leases.expire(fact.atNs);
     this.dispatch(fact, fact.body);
-    this.flushDelta();
+    this.flushDeltas();
   }
 
   private dispatch(fact: M.Fact, body: M.Body): void {
@@ -87,6 +106,8 @@ export class StoreNode extends Restorable implements Machine {
         return this.onSave(body);
       case 'acquire':
         return this.onAcquire(fact, body);
+      case 'computed':
+        return this.onComputed(body);
       case 'release':
         return this.onRelease(fact.atNs, body);
       case 'reserve':
@@ -118,6 +139,11 @@ export class StoreNode extends Restorable implements Machine {
     }
   }
 
+  /** Blocks that an instance keeps in its HBM, or null. */
+  hbmCache(instance: number): HbmCache | null {
+    return this.memory(instance).cache;
+  }
+
   /** Every tier and policy against itself; for tests and invariant runs. */
   check(): void {
     this.dram.check();
@@ -130,6 +156,7 @@ export class StoreNode extends Restorable implements Machine {
     for (const memory of this.memories.values()) {
       memory.dropExpired(nowNs);
       assert(memory.isIdle, `working memory of instance ${memory.instance} is held`);
+      memory.cache?.pool.checkIdle();
     }
     assert(this.book.size === 0, 'a transfer is under way');
     assert(this.fetches.size === 0, 'a fetch is under way');
@@ -160,11 +187,12 @@ export class StoreNode extends Restorable implements Machine {
   private ask(waiting: Waiting, nowNs: number): void {
     const { ask, bytes } = waiting;
     const memory = this.memory(ask.instance);
-    if (memory.waiting.length > 0 || !memory.fits(bytes)) {
+    const prompt = ask.kind === 'acquire' ? ask.request : null;
+    if (memory.waiting.length > 0 || !memory.fits(bytes, prompt)) {
       memory.dropExpired(nowNs);
       this.serveWaiting(memory, nowNs);
     }
-    if (memory.waiting.length === 0 && memory.fits(bytes)) {
+    if (memory.waiting.length === 0 && memory.fits(bytes, prompt)) {
       this.serve(memory, waiting, nowNs);
       return;
     }
@@ -209,8 +237,7 @@ export class StoreNode extends Restorable implements Machine {
       memory.hold(ask.request, ask.attempt, bytes, nowNs + ask.ttlNs);
       this.answerReserve(from, ask, 'granted');
     } else {
-      const { id, attempt } = ask.request;
-      this.loadPrefix(ask, memory.hold(id, attempt, bytes, Number.POSITIVE_INFINITY));
+      this.loadPrefix(ask, memory.holdPrompt(ask.request, bytes));
     }
   }
 
@@ -251,38 +278,56 @@ export class StoreNode extends Restorable implements Machine {
 
   // --- between the cache and HBM --------------------------------------------------------------
 
-  /** Leases the longest local prefix and starts its load. */
+  /** Leases the longest local prefix and starts the load of what is not in HBM. */
   private loadPrefix(ask: M.Acquire, holding: Holding): void {
     const { request, instance } = ask;
     const { dram, world } = this;
     const { blocks, inputTokens } = request;
+    const { blockTokens } = world.kv;
     dram.keepHouse();
+    const inHbm = holding.shared.length;
     const slots: number[] = [];
-    for (let i = 0; i < blocks.length; i++) {
+    for (let i = inHbm; i < blocks.length; i++) {
       const slot = dram.findReady(blocks.at(i));
       if (slot < 0) break;
       dram.touch(slot);
       dram.lease(slot);
       slots.push(slot);
     }
-    const peerBlocks = this.fetches.finish(request, slots.length);
-    const tokens = cachedTokens(slots.length, world.kv.blockTokens, inputTokens);
-    const load = slots.length > 0 ? this.move('load', ask, slots, tokens, 0) : 0;
-    if (load !== 0) holding.moves++;
+    const hitBlocks = inHbm + slots.length;
+    const tokens = cachedTokens(hitBlocks, blockTokens, inputTokens);
+    const hbmTokens = Math.min(inHbm * blockTokens, tokens);
+    const fetched = this.fetches.finish(request, inHbm, hitBlocks);
+    const unfetched = cachedTokens(hitBlocks - fetched, blockTokens, inputTokens);
+    const peerTokens = Math.max(0, tokens - unfetched);
+    const loads: number[] = [];
+    // Of a prompt that is cached whole, the one token that is computed may be all that is left.
+    if (inHbm > 0 && tokens === hbmTokens) for (const slot of slots) dram.unlease(slot);
+    else if (slots.length > 0) {
+      loads.push(this.move('load', ask, slots, tokens - hbmTokens, 0));
+      holding.moves++;
+    }
     world.host.send(world.addresses.instance(instance), {
       kind: 'acquired',
       request: request.id,
       attempt: request.attempt,
-      hitBlocks: slots.length,
-      peerBlocks,
-      load,
-      loadTokens: tokens,
+      hitBlocks,
+      cachedTokens: tokens,
+      hbmTokens,
+      ssdTokens: 0,
+      peerTokens,
+      loads,
     });
+  }
+
+  private onComputed({ request, instance, toBlock }: M.Computed): void {
+    this.memory(instance).keep(request, toBlock);
   }
 
   private onSave(body: M.SaveBlocks): void {
     const { request, instance, fromBlock, toBlock } = body;
     const { dram, world, book } = this;
+    if (dram.capacitySlots === 0) return;
     const { blocks } = request;
     const slots: number[] = [];
     let tokens = 0;
@@ -424,16 +469,26 @@ export class StoreNode extends Restorable implements Machine {
 
   private onPeerReset(peer: Address): void {
     const { addresses } = this.world;
-    if (peer === CONDUCTOR) this.delta.resync = true;
-    else if (addresses.isStore(peer)) this.fetches.peerReset(addresses.storeNode(peer));
+    if (peer === CONDUCTOR) {
+      this.delta.resync = true;
+      for (const { delta } of this.hbmCaches) delta.resync = true;
+    } else if (addresses.isStore(peer)) this.fetches.peerReset(addresses.storeNode(peer));
   }
 
-  private flushDelta(): void {
-    const { delta, world, dram } = this;
-    if (!delta.pending) return;
+  private flushDeltas(): void {
+    const { delta, dram, hbmCaches } = this;
+    if (delta.pending) this.flushDelta(delta, dram);
+    for (let i = 0; i < hbmCaches.length; i++) {
+      const { delta: ofHbm, pool } = hbmCaches[i];
+      if (ofHbm.pending) this.flushDelta(ofHbm, pool);
+    }
+  }
+
+  private flushDelta(delta: DeltaBuffer, pool: TierPool): void {
+    const { world } = this;
     if (delta.resync) {
       world.host.count(Count.resync, 1);
-      world.host.send(CONDUCTOR, delta.takeInventory(this.incarnation, dram.readyBlocks()));
+      world.host.send(CONDUCTOR, delta.takeInventory(this.incarnation, pool.readyBlocks()));
     } else world.host.send(CONDUCTOR, delta.take());
   }
 

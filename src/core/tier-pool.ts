@@ -60,6 +60,11 @@ export class TierPool {
     return this.capacitySlots - this.freeCount;
   }
 
+  /** Slots that must not go now: leased, filling or pinned. */
+  get pinnedSlots(): number {
+    return this.pinned.count;
+  }
+
   /** Slot of a block in any state, or -1. */
   find(block: number): number {
     return block < this.slotOf.length ? this.slotOf[block] - 1 : NONE;
@@ -111,6 +116,19 @@ export class TierPool {
     this.policy.onInsert(slot, block, parentSlot, depth);
     this.updatePin(slot);
     return slot;
+  }
+
+  /**
+   * Gives up one block, for room that no block of this tier will take; false when all are pinned.
+   * Who needs the room can't wait for a policy that refuses for now: then the first slot goes.
+   */
+  evictOne(): boolean {
+    if (this.makeRoom(NONE)) return true;
+    const { flags } = this.pinned;
+    const slot = this.states.findIndex((state, i) => state === SlotState.ready && flags[i] === 0);
+    if (slot < 0) return false;
+    this.evict(slot);
+    return true;
   }
 
   /** All bytes are there: readers may come. */

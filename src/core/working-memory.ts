@@ -1,10 +1,17 @@
 /**
  * HBM for the working blocks of one instance: who holds how much, and who waits. Space goes out
  * first come, first served, so that a large request is not passed for ever by small ones.
+ *
+ * With a cache (`instance.hbmCache`), what is not held keeps blocks of requests that computed them.
+ * A request that asks for memory shares the leading blocks that are cached (Acquired.hbmTokens) and
+ * holds bytes of its own for the rest alone; as its blocks are computed (Computed), their bytes go
+ * over to the cache, leased to it until it is released. Cached blocks that nobody reads are free
+ * space to whoever asks.
  */
 import { assert } from './errors.ts';
+import type { HbmCache } from './hbm-cache.ts';
 import type { Acquire, Reserve } from './messages.ts';
-import { attemptKey } from './request.ts';
+import { attemptKey, type Request } from './request.ts';
 import type { Address } from './topology.ts';
 
 /** Space held by one request. */
@@ -18,6 +25,10 @@ export interface Holding {
   released: boolean;
   /** An unclaimed reservation dies at this time; Infinity once claimed. */
   expiresNs: number;
+  /** Slots of the HBM cache that it reads: found there, or computed by it. */
+  shared: number[];
+  /** Leading blocks that were offered to the cache. */
+  offeredBlocks: number;
 }
 
 export interface Waiting {
@@ -34,6 +45,8 @@ interface Attempt {
 export class WorkingMemory {
   readonly instance: number;
   readonly capacityBytes: number;
+  /** Blocks kept in what is free; null when none are. */
+  readonly cache: HbmCache | null;
   readonly waiting: Waiting[] = [];
   /** Of the waiting, those that reserve for decode. */
   waitingReserves = 0;
@@ -42,21 +55,75 @@ export class WorkingMemory {
   private usedBytes = 0;
   private readonly holdings = new Map<number, Holding>();
 
-  constructor(instance: number, capacityBytes: number) {
+  constructor(instance: number, capacityBytes: number, cache: HbmCache | null = null) {
     this.instance = instance;
     this.capacityBytes = capacityBytes;
+    this.cache = cache;
   }
 
-  fits(bytes: number): boolean {
-    return this.usedBytes + bytes <= this.capacityBytes;
+  /**
+   * Whether so much is free, or can be made free by giving up cached blocks. A `prompt` needs less
+   * by its leading blocks that are cached, and these are not given up for it.
+   */
+  fits(bytes: number, prompt: Request | null = null): boolean {
+    const { cache } = this;
+    if (cache === null) return this.usedBytes + bytes <= this.capacityBytes;
+    const shared = prompt === null ? [] : cache.lease(prompt.blocks);
+    if (prompt !== null) bytes -= cache.bytesOf(shared.length, prompt);
+    const fits = cache.shrinkTo(this.capacityBytes - this.usedBytes - bytes);
+    cache.unlease(shared);
+    return fits;
   }
 
   hold(request: number, attempt: number, hbmBytes: number, expiresNs: number): Holding {
     assert(this.of(request, attempt) === undefined, 'a request holds working memory twice');
-    const holding = { attempt, hbmBytes, parkedBytes: 0, moves: 0, released: false, expiresNs };
+    const holding: Holding = {
+      attempt,
+      hbmBytes,
+      parkedBytes: 0,
+      moves: 0,
+      released: false,
+      expiresNs,
+      shared: [],
+      offeredBlocks: 0,
+    };
     this.usedBytes += hbmBytes;
     this.holdings.set(attemptKey(request, attempt), holding);
     return holding;
+  }
+
+  /** Holds `bytes` for a prompt, less its leading blocks that are cached: it shares those. */
+  holdPrompt(prompt: Request, bytes: number): Holding {
+    const { cache } = this;
+    const shared = cache === null ? [] : cache.lease(prompt.blocks);
+    if (cache !== null) {
+      cache.touch(shared);
+      bytes -= cache.bytesOf(shared.length, prompt);
+    }
+    const holding = this.hold(prompt.id, prompt.attempt, bytes, Number.POSITIVE_INFINITY);
+    holding.shared = shared;
+    holding.offeredBlocks = shared.length;
+    return holding;
+  }
+
+  /** Blocks of a prompt before `toBlock` are computed: their bytes go over to the cache. */
+  keep(prompt: Request, toBlock: number): void {
+    const { cache } = this;
+    const holding = this.of(prompt.id, prompt.attempt);
+    if (cache === null || holding === undefined || holding.released) return;
+    for (let i = holding.offeredBlocks; i < toBlock; i++) {
+      const bytes = cache.bytesOf(i + 1, prompt) - cache.bytesOf(i, prompt);
+      if (bytes > holding.hbmBytes || cache.pool.find(prompt.blocks.at(i)) >= 0) continue;
+      // A partial last block takes a whole slot: what is missing must be free.
+      const others = this.usedBytes - bytes + cache.blockBytes;
+      if (!cache.shrinkTo(this.capacityBytes - others)) continue;
+      const slot = cache.keep(prompt.blocks, i);
+      if (slot < 0) continue;
+      holding.shared.push(slot);
+      holding.hbmBytes -= bytes;
+      this.usedBytes -= bytes;
+    }
+    holding.offeredBlocks = Math.max(holding.offeredBlocks, toBlock);
   }
 
   /** The holding of this attempt, or undefined when it is gone. */
@@ -67,6 +134,8 @@ export class WorkingMemory {
   freeHbm(holding: Holding): void {
     this.usedBytes -= holding.hbmBytes;
     holding.hbmBytes = 0;
+    this.cache?.unlease(holding.shared);
+    holding.shared.length = 0;
   }
 
   drop(request: number, holding: Holding): void {
@@ -81,7 +150,9 @@ export class WorkingMemory {
 
   /** Takes the first of those who wait, if it fits. */
   nextServed(): Waiting | undefined {
-    if (this.waiting.length === 0 || !this.fits(this.waiting[0].bytes)) return undefined;
+    if (this.waiting.length === 0) return undefined;
+    const [{ ask, bytes }] = this.waiting;
+    if (!this.fits(bytes, ask.kind === 'acquire' ? ask.request : null)) return undefined;
     const next = this.waiting.shift()!;
     if (next.ask.kind === 'reserve') this.waitingReserves--;
     return next;
@@ -127,6 +198,8 @@ export class WorkingMemory {
     let used = 0;
     for (const holding of this.holdings.values()) used += holding.hbmBytes;
     assert(used === this.usedBytes, 'HBM in use disagrees with its holders');
-    assert(used <= this.capacityBytes, 'more HBM in use than there is');
+    const cached = this.cache?.usedBytes ?? 0;
+    assert(used + cached <= this.capacityBytes, 'more HBM in use than there is');
+    this.cache?.pool.check();
   }
 }

@@ -47,9 +47,9 @@ export class LoopbackGpus {
     assert(this.step === null && this.run === null, 'a GPU is busy twice');
     let modelNs = 0;
     let loads = 0;
-    for (const { fromToken, toToken, first, load } of step.chunks) {
+    for (const { fromToken, toToken, first, loads: needed } of step.chunks) {
       modelNs += this.cost.prefillNs(fromToken, toToken, first);
-      if (this.loading.has(load)) loads++;
+      for (const load of needed) if (this.loading.has(load)) loads++;
     }
     const computeNs = Math.ceil(modelNs / this.speed);
     this.step = { step, startNs: nowNs, computeNs, loads, followers: [] };
@@ -60,7 +60,8 @@ export class LoopbackGpus {
   loadEnded(load: number): ActiveStep | null {
     this.loading.delete(load);
     const active = this.step;
-    if (active === null || !active.step.chunks.some((chunk) => chunk.load === load)) return null;
+    if (active === null || !active.step.chunks.some((chunk) => chunk.loads.includes(load)))
+      return null;
     return --active.loads === 0 ? active : null;
   }
 

@@ -22,6 +22,8 @@ export interface MemoryWorld {
   readonly trace: TraceColumns;
   /** The block that a store has put into a slot of its DRAM. */
   blockAt(node: number, slot: number): number;
+  /** Whether the HBM cache of an instance has a block. */
+  isInHbm(instance: number, block: number): boolean;
 }
 
 export class LoopbackMemory {
@@ -31,6 +33,8 @@ export class LoopbackMemory {
   private readonly dram: readonly Uint8Array[];
   /** By owner and request: whole blocks, the last one filled up. */
   private readonly pages = new Map<string, Uint8Array>();
+  /** What an instance computed or loaded; its HBM cache says which of these it still has. */
+  private readonly kept = new Map<string, Uint8Array>();
   private readonly expected: Uint8Array;
 
   constructor(world: MemoryWorld) {
@@ -89,6 +93,25 @@ export class LoopbackMemory {
     }
   }
 
+  /** The blocks before `toToken` are whole in an instance's HBM: others may share them. */
+  keep(instance: number, request: number, toToken: number): void {
+    const whole = Math.floor(this.endByte(request, toToken) / this.blockBytes);
+    for (let i = 0; i < whole; i++) {
+      const page = this.page(hbm(instance), request, i);
+      this.kept.set(`${instance}/${this.blockOf(request, i)}`, page.slice());
+    }
+  }
+
+  /** A prompt begins: its leading blocks that are cached in HBM are pages of its own. */
+  share(instance: number, request: number): void {
+    for (let i = 0; i < this.blocksOf(request); i++) {
+      const block = this.blockOf(request, i);
+      const kept = this.kept.get(`${instance}/${block}`);
+      if (kept === undefined || !this.world.isInHbm(instance, block)) return;
+      this.page(hbm(instance), request, i).set(kept);
+    }
+  }
+
   /** @throws when an instance would attend to KV that is not the prompt's */
   checkPrompt(instance: number, request: number, toToken: number): void {
     const pages = this.pagesOf(hbm(instance), request);
@@ -118,7 +141,7 @@ export class LoopbackMemory {
     return this.dram[node].subarray(at, at + this.blockBytes);
   }
 
-  private page(place: Place, request: number, index: number): Uint8Array {
+  private page(place: Owner, request: number, index: number): Uint8Array {
     const at = index * this.blockBytes;
     return this.pagesOf(place, request).subarray(at, at + this.blockBytes);
   }

@@ -33,6 +33,8 @@ export interface LoopbackOptions {
   readonly trace: TraceColumns;
   /** The block that a store has put into a slot of its DRAM. */
   readonly blockAt: (node: number, slot: number) => number;
+  /** Whether the HBM cache of an instance has a block. */
+  readonly isInHbm: (instance: number, block: number) => boolean;
   readonly observers: readonly Observer[];
 }
 
@@ -162,7 +164,9 @@ export class Loopback {
 
   startStep(address: Address, step: Step): void {
     for (const observer of this.observers) observer.onStep?.(address, step, this.nowNs);
-    const gpus = this.gpus[this.addresses.instanceId(address)];
+    const instance = this.addresses.instanceId(address);
+    const gpus = this.gpus[instance];
+    for (const { request, first } of step.chunks) if (first) this.memory.share(instance, request);
     const active = gpus.startStep(step, this.nowNs);
     if (active.loads === 0) {
       this.at(gpus.stepEndNs(active, this.nowNs), Rank.end, () => this.stepEnd(address));
@@ -284,6 +288,7 @@ export class Loopback {
     for (const { request, fromToken, toToken } of gpus.step?.step.chunks ?? []) {
       this.memory.compute(instance, request, fromToken, toToken);
       this.memory.checkPrompt(instance, request, toToken);
+      this.memory.keep(instance, request, toToken);
     }
     for (const begin of gpus.step?.followers ?? []) begin();
     this.deliver(address, address, gpus.endStep(this.nowNs));

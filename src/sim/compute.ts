@@ -50,9 +50,9 @@ export class Gpus {
     assert(this.step === null && this.run === null, 'a GPU is busy twice');
     let computeNs = 0;
     let loads = 0;
-    for (const { fromToken, toToken, first, load } of step.chunks) {
+    for (const { fromToken, toToken, first, loads: needed } of step.chunks) {
       computeNs += this.cost.prefillNs(fromToken, toToken, first);
-      if (this.loading.has(load)) loads++;
+      for (const load of needed) if (this.loading.has(load)) loads++;
     }
     computeNs = Math.round(computeNs);
     const endNs = nowNs + computeNs;
@@ -68,7 +68,8 @@ export class Gpus {
   loadEnded(load: number, nowNs: number): ActiveStep | null {
     this.loading.delete(load);
     const active = this.step;
-    if (active === null || !active.step.chunks.some((chunk) => chunk.load === load)) return null;
+    if (active === null || !active.step.chunks.some((chunk) => chunk.loads.includes(load)))
+      return null;
     const { startNs, computeNs } = active;
     const layer = 1 / this.layers;
     const endNs =

@@ -81,6 +81,7 @@ describe('preset mooncake-16', () => {
   test('settings, targets, seed and policies', async () => {
     const { settings, slo, seed, policies } = await resolved();
     expect(settings.store).toStrictEqual({
+      hbmCache: false,
       leaseTtlNs: 10e9,
       guardNs: 1e9,
       reserveQueueRequests: 1024,
@@ -94,6 +95,7 @@ describe('preset mooncake-16', () => {
       queueRequests: 10_000,
       batchRequests: 256,
       reserveTtlNs: 60e9,
+      hbmCache: false,
     });
     expect(slo).toStrictEqual({ ttftNs: 30e9, tbtNs: 200e6 });
     expect(seed).toBe(1);

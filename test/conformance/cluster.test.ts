@@ -135,6 +135,47 @@ describe.each(HOSTS)('$name', (kind) => {
     });
   });
 
+  describe('with an HBM cache', () => {
+    const settings = { store: { hbmCache: true }, instance: { hbmCache: true } };
+
+    it('serves what an earlier prompt of the instance computed or loaded from there', async () => {
+      const trace = traceOf([
+        { atNs: 0, blocks: range(0, 6), outputTokens: 2 },
+        { atNs: 0, blocks: range(0, 8), outputTokens: 2, parent: 0, thinkNs: 100_000 },
+      ]);
+      const plan = await tinyPlan({
+        topology: tinyTopology({ prefill: 0, decode: 0, coupled: 1 }),
+        settings,
+      });
+      const run = clusterOn(kind, { plan, trace });
+      await run.run();
+      checkAtRest(run, trace.distinctBlocks);
+      expect(run.recorder.column(Mark.hbmTokens)[1]).toBe(6 * BLOCK_TOKENS);
+      expect(run.causality.count('load')).toBe(0);
+    });
+
+    it('gives its room to working memory, and keeps every law', async () => {
+      const topology = tinyTopology({
+        prefill: 1,
+        decode: 0,
+        coupled: 2,
+        dramBlocks: 10,
+        hbmTokens: [300, 400, 500],
+      });
+      const planned = await tinyPlan({ topology, settings });
+      const plan = { ...planned, policies: { ...planned.policies, prefill: RECKLESS.prefill } };
+      const trace = randomTrace(4, { requests: 80, closed: 0.3 });
+      const run = clusterOn(kind, { plan, trace });
+      await run.run();
+      checkAtRest(run, trace.distinctBlocks);
+      expect(outcomes(run)).toEqual(new Array(trace.requests).fill(Outcome.completed));
+      const hbm = run.recorder.column(Mark.hbmTokens).filter((tokens) => tokens > 0);
+      expect(hbm.length).toBeGreaterThan(0);
+      const caches = run.cluster.stores.map((store, id) => store.hbmCache(id));
+      expect(caches.some((cache) => cache !== null && cache.pool.evictions > 0)).toBe(true);
+    });
+  });
+
   describe('when decode has no room', () => {
     // The decode instance holds one request at a time.
     const topology = tinyTopology({ prefill: 1, decode: 1, hbmTokens: [4096, 300] });

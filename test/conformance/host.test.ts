@@ -27,7 +27,13 @@ async function play(kind: HostKind, scripts: Record<number, Script>): Promise<To
   const trace = traceOf([{ atNs: 0, blocks: [0], outputTokens: 1 }]);
   const plan = await tinyPlan({ topology });
   const causality = new Causality(topology, { disturbed: false, exact: kind.exact });
-  const world = kind.make({ plan, trace, observers: [causality], blockAt: () => 0 });
+  const world = kind.make({
+    plan,
+    trace,
+    observers: [causality],
+    blockAt: () => 0,
+    isInHbm: () => false,
+  });
   const told: Told[] = [];
   const machines = Array.from({ length: addresses.count }, (_, to): Machine => {
     const host = world.host(to);
@@ -57,7 +63,7 @@ function onFirst(kind: Body['kind'], then: Script): Script {
 /** The whole prompt of request 0, and its decoding. */
 const PROMPT: Step = {
   id: 7,
-  chunks: [{ request: 0, fromToken: 0, toToken: 16, first: true, last: true, load: 0 }],
+  chunks: [{ request: 0, fromToken: 0, toToken: 16, first: true, last: true, loads: [] }],
 };
 const RUN: Run = { id: 9, batch: 1, contextTokens: 17, maxSteps: 1_000, requests: [0] };
 

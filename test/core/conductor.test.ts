@@ -124,7 +124,10 @@ describe('a conductor', () => {
 describe('a conductor and the directory', () => {
   const store = () => cluster.addresses.store(1);
   const delta = (sequence: number, stored: number[], removed: number[] = []) =>
-    conductor.tell({ kind: 'delta', node: 1, tier: Tier.dram, sequence, stored, removed }, store());
+    conductor.tell(
+      { kind: 'delta', node: 1, tier: Tier.dram, instance: -1, sequence, stored, removed },
+      store(),
+    );
   const has = (block: number) => conductor.machine.directory.has(1, block);
 
   it('follows deltas, each once', () => {
@@ -137,7 +140,13 @@ describe('a conductor and the directory', () => {
 
   it('takes an inventory for everything before it', () => {
     delta(1, [4]);
-    const inventory = { kind: 'blockInventory', node: 1, tier: Tier.dram, incarnation: 1 } as const;
+    const inventory = {
+      kind: 'blockInventory',
+      node: 1,
+      tier: Tier.dram,
+      instance: -1,
+      incarnation: 1,
+    } as const;
     conductor.tell({ ...inventory, sequence: 3, blocks: [7] }, store());
     delta(2, [5]);
     expect([4, 5, 7].map(has)).toEqual([false, false, true]);

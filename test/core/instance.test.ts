@@ -44,7 +44,16 @@ function dispatch(more: Partial<Dispatch> = {}): Dispatch {
 
 const ids = (id = request.id) => ({ request: id, attempt: 0 });
 const acquired = (id = request.id) =>
-  ({ kind: 'acquired', ...ids(id), hitBlocks: 0, peerBlocks: 0, load: 0, loadTokens: 0 }) as const;
+  ({
+    kind: 'acquired',
+    ...ids(id),
+    hitBlocks: 0,
+    cachedTokens: 0,
+    hbmTokens: 0,
+    ssdTokens: 0,
+    peerTokens: 0,
+    loads: [] as readonly number[],
+  }) as const;
 const reserved = (status: Reserved['status']) => ({ kind: 'reserved', ...ids(), status }) as const;
 const stepOf = (done: Done) => done.of('startStep')[0][0] as { id: number; chunks: object[] };
 const stepEnded = (step: number) =>
@@ -70,12 +79,12 @@ describe('an instance that prefills', () => {
     expect(asks.messages('acquire')).toMatchObject([{ request, hbmTokens: request.inputTokens }]);
     const first = instance.tell(acquired(), store);
     expect(stepOf(first).chunks).toEqual([
-      { request: 5, fromToken: 0, toToken: chunkTokens, first: true, last: false, load: 0 },
+      { request: 5, fromToken: 0, toToken: chunkTokens, first: true, last: false, loads: [] },
     ]);
     expect(first.messages('saveBlocks')).toMatchObject([{ fromBlock: 0, toBlock: 4 }]);
     const second = instance.tell(stepEnded(stepOf(first).id));
     expect(stepOf(second).chunks).toEqual([
-      { request: 5, fromToken: chunkTokens, toToken: 96, first: false, last: true, load: 0 },
+      { request: 5, fromToken: chunkTokens, toToken: 96, first: false, last: true, loads: [] },
     ]);
     expect(second.messages('saveBlocks')).toMatchObject([{ fromBlock: 4, toBlock: 6 }]);
     const done = instance.tell(stepEnded(stepOf(second).id));
@@ -85,9 +94,12 @@ describe('an instance that prefills', () => {
 
   it('computes only what its cache lacks, once the load is there', () => {
     instance.tell(dispatch(), CONDUCTOR);
-    const done = instance.tell({ ...acquired(), hitBlocks: 5, load: 77, loadTokens: 80 }, store);
+    const done = instance.tell(
+      { ...acquired(), hitBlocks: 5, loads: [77], cachedTokens: 80 },
+      store,
+    );
     expect(stepOf(done).chunks).toEqual([
-      { request: 5, fromToken: 80, toToken: 96, first: true, last: true, load: 77 },
+      { request: 5, fromToken: 80, toToken: 96, first: true, last: true, loads: [77] },
     ]);
     expect(done.messages('saveBlocks')).toMatchObject([{ fromBlock: 5, toBlock: 6 }]);
   });

@@ -70,14 +70,14 @@ describe('a store as memory of an instance', () => {
     const [load] = done.transfers;
     expect(load).toMatchObject({ kind: 'load', blocks: 2, tokens: 2 * BLOCK_TOKENS });
     expect(done.messages('acquired')).toMatchObject([
-      { hitBlocks: 2, peerBlocks: 0, load: load.id, loadTokens: 2 * BLOCK_TOKENS },
+      { hitBlocks: 2, peerTokens: 0, loads: [load.id], cachedTokens: 2 * BLOCK_TOKENS },
     ]);
   });
 
   it('leaves one token to compute of a prompt that it has whole', () => {
     fill(0, [1, 2]);
     const done = store.tell(acquire(requestOf(1, [1, 2])), instance);
-    expect(done.messages('acquired')).toMatchObject([{ hitBlocks: 2, loadTokens: 31 }]);
+    expect(done.messages('acquired')).toMatchObject([{ hitBlocks: 2, cachedTokens: 31 }]);
   });
 
   it('tells the conductor when blocks are whole, and when they go', () => {
@@ -89,7 +89,15 @@ describe('a store as memory of an instance', () => {
     expect(saved.sent).toEqual([
       [
         CONDUCTOR,
-        { kind: 'delta', node: 0, tier: Tier.dram, sequence: 1, stored: [7, 8], removed: [] },
+        {
+          kind: 'delta',
+          node: 0,
+          tier: Tier.dram,
+          instance: -1,
+          sequence: 1,
+          stored: [7, 8],
+          removed: [],
+        },
       ],
     ]);
     store.tell({ kind: 'release', request: 0, attempt: 0, instance: 0 }, instance);
@@ -244,7 +252,7 @@ describe('a store that fetches', () => {
     store.tell(ended(move));
     fill(6, [10, 11, 12, 13, 14, 15]);
     const done = store.tell(acquire(request), instance);
-    expect(done.messages('acquired')).toMatchObject([{ hitBlocks: 4, peerBlocks: 4 }]);
+    expect(done.messages('acquired')).toMatchObject([{ hitBlocks: 4, peerTokens: 63 }]);
   });
 
   it('tries another replica for what broke off, and then gives up', () => {
@@ -340,6 +348,7 @@ describe('a store and the directory', () => {
           kind: 'blockInventory',
           node: 0,
           tier: Tier.dram,
+          instance: -1,
           incarnation: 1,
           sequence: 2,
           blocks: [1, 2],

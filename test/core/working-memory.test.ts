@@ -1,8 +1,16 @@
 /** Working memory: first come, first served; reservations run out. */
 import { describe, expect, it } from 'vitest';
+import { DeltaBuffer } from '../../src/core/delta-buffer.ts';
+import { HbmCache } from '../../src/core/hbm-cache.ts';
 import type { Reserve } from '../../src/core/messages.ts';
+import { type EvictionContext, type EvictionPolicy, REFUSE } from '../../src/core/policy.ts';
+import type { Request } from '../../src/core/request.ts';
+import { Tier } from '../../src/core/topology.ts';
 import { WorkingMemory } from '../../src/core/working-memory.ts';
+import lru from '../../src/policy/eviction/lru.ts';
+import { requestOf } from '../support/teller.ts';
 
+const CONTEXT = { blockBytes: 10, blockTokens: 10, nowNs: 0, random: () => 0, future: null };
 const NEVER = Number.POSITIVE_INFINITY;
 
 function reserve(request: number, tokens: number): { from: number; ask: Reserve; bytes: number } {
@@ -86,5 +94,84 @@ describe('working memory', () => {
     const memory = new WorkingMemory(0, 100);
     memory.hold(1, 0, 10, NEVER);
     expect(() => memory.hold(1, 0, 10, NEVER)).toThrow('holds working memory twice');
+  });
+});
+
+describe('working memory with a cache', () => {
+  const CAPACITY = 100;
+  /** Blocks of 10 tokens of one byte; the memory holds ten. */
+  const kv = { model: '', layers: 1, bytesPerToken: [1, 1, 1] as const, blockTokens: 10 };
+  const prompt = (id: number, blocks: readonly number[], inputTokens = blocks.length * 10) => ({
+    ...requestOf(id, blocks),
+    inputTokens,
+  });
+
+  function memoryWithCache(): WorkingMemory {
+    const delta = new DeltaBuffer(0, Tier.hbm, 0, 1_000);
+    const eviction = (capacitySlots: number) =>
+      lru.create({ ...CONTEXT, capacitySlots } as EvictionContext, {});
+    return new WorkingMemory(0, CAPACITY, new HbmCache(CAPACITY, kv, 50, eviction, delta));
+  }
+
+  function computed(memory: WorkingMemory, request: Request): void {
+    expect(memory.fits(request.inputTokens, request)).toBe(true);
+    memory.holdPrompt(request, request.inputTokens);
+    memory.keep(request, request.blocks.length);
+    memory.check();
+  }
+
+  it('shares what an earlier prompt computed and holds the rest', () => {
+    const memory = memoryWithCache();
+    const first = prompt(1, [1, 2, 3]);
+    computed(memory, first);
+    memory.drop(1, memory.of(1, 0)!);
+    const holding = memory.holdPrompt(prompt(2, [1, 2, 9]), 30);
+    expect([holding.shared.length, holding.hbmBytes]).toEqual([2, 10]);
+    memory.check();
+  });
+
+  it('gives up what nobody reads, and never what somebody does', () => {
+    const memory = memoryWithCache();
+    computed(memory, prompt(1, [1, 2, 3]));
+    computed(memory, prompt(2, [4, 5, 6]));
+    memory.drop(1, memory.of(1, 0)!);
+    expect(memory.fits(71)).toBe(false);
+    expect([1, 2, 3].every((block) => memory.cache!.pool.findReady(block) >= 0)).toBe(true);
+    expect(memory.fits(70)).toBe(true);
+    expect([1, 4].map((block) => memory.cache!.pool.findReady(block) >= 0)).toEqual([false, true]);
+    memory.check();
+  });
+
+  it('keeps the blocks that a prompt shares when it makes room for that prompt', () => {
+    const memory = memoryWithCache();
+    computed(memory, prompt(1, [1, 2, 3, 4, 5]));
+    memory.drop(1, memory.of(1, 0)!);
+    const next = prompt(2, [1, 2, 11, 12, 13, 14, 15, 16, 17, 18]);
+    expect(memory.fits(100, next)).toBe(true);
+    const holding = memory.holdPrompt(next, 100);
+    expect([holding.shared.length, holding.hbmBytes]).toEqual([2, 80]);
+    memory.check();
+  });
+
+  it('takes a partial last block in only where a whole slot is free', () => {
+    const memory = memoryWithCache();
+    computed(memory, prompt(1, [1, 2], 12));
+    expect(memory.cache!.pool.findReady(2)).toBeGreaterThanOrEqual(0);
+    memory.hold(9, 0, 75, NEVER);
+    const tail = prompt(2, [3], 5);
+    memory.holdPrompt(tail, 5);
+    memory.keep(tail, 1);
+    expect(memory.cache!.pool.find(3)).toBe(-1);
+    memory.check();
+  });
+
+  it('overrules a policy that refuses', () => {
+    const memory = memoryWithCache();
+    const { pool } = memory.cache!;
+    computed(memory, prompt(1, [1, 2]));
+    memory.drop(1, memory.of(1, 0)!);
+    (pool as unknown as { policy: EvictionPolicy }).policy.victim = () => REFUSE;
+    expect(memory.fits(100)).toBe(true);
+    expect(pool.usedSlots).toBe(0);
   });
 });

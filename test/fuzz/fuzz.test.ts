@@ -9,6 +9,7 @@ import { AddressBook, WORKLOAD } from '../../src/core/topology.ts';
 import { Disturbance } from '../../src/sim/disturbance.ts';
 import { CancellingIngress } from '../support/cancelling.ts';
 import { Causality } from '../support/causality.ts';
+import { checkHbmDirectory } from '../support/hosts.ts';
 import { prepare, type Simulated } from '../support/simulate.ts';
 import { TornReads } from '../support/torn-reads.ts';
 import { type Scenario, scenarioOf } from './scenario.ts';
@@ -80,6 +81,7 @@ function checkNothingHeld({ cluster, simulation }: Simulated, { plan, rates }: S
 /** At rest the hint is the truth. */
 function checkDirectory({ cluster }: Simulated, { trace }: Scenario): void {
   const { directory } = cluster.conductor;
+  checkHbmDirectory(cluster, trace.distinctBlocks);
   for (const [node, { dram }] of cluster.stores.entries()) {
     for (let block = 0; block < trace.distinctBlocks; block++) {
       const message = `node ${node} holds block ${block}`;

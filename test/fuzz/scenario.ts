@@ -82,6 +82,7 @@ function policiesOf(dice: Dice): TinyPlan['policies'] & object {
   const eviction = policyNames('eviction').filter((name) => !LEFT_OUT.includes(name));
   return {
     eviction: dice.pick(...eviction),
+    hbmEviction: dice.pick('leaf-lru', dice.pick(...eviction)),
     prefill: dice.pick('kvcache-centric', dice.pick(...policyNames('prefill'))),
     decode: dice.pick(...policyNames('decode')),
     disaggregation: dice.pick('always', ...policyNames('disaggregation')),
@@ -90,8 +91,10 @@ function policiesOf(dice: Dice): TinyPlan['policies'] & object {
 }
 
 function settingsOf(dice: Dice): TinyPlan['settings'] & object {
+  const hbmCache = dice.pick(false, true);
   return {
     store: {
+      hbmCache,
       leaseTtlNs: dice.pick(20_000, 120_000, 10e6),
       guardNs: dice.pick(5_000, 15_000),
       reserveQueueRequests: dice.pick(0, 1, 100),
@@ -100,6 +103,7 @@ function settingsOf(dice: Dice): TinyPlan['settings'] & object {
       deltaLimitBlocks: dice.pick(0, 1, 5, 1_000),
     },
     instance: {
+      hbmCache,
       chunkTokens: dice.pick(7, 16, 40, 64, 8_192),
       loadOverlap: dice.pick('layerwise', 'serial'),
       queueRequests: dice.pick(2, 10, 1_000),

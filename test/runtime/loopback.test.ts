@@ -14,6 +14,7 @@ const trace = traceOf([{ atNs: 0, blocks: [7, 8, 9], inputTokens: 40, outputToke
 
 /** Slot s of node n holds block 7 + s. */
 const blockAt = (_node: number, slot: number) => 7 + slot;
+const isInHbm = () => false;
 
 function place(
   node: number,
@@ -59,7 +60,7 @@ describe('loopback memory', () => {
   };
 
   it('holds after every move what the blocks must hold', () => {
-    const memory = new LoopbackMemory({ topology, trace, blockAt });
+    const memory = new LoopbackMemory({ topology, trace, blockAt, isInHbm });
     memory.compute(0, 0, 0, 40);
     memory.checkPrompt(0, 0, 40);
     const fetch = transfer('fetch', {
@@ -82,7 +83,7 @@ describe('loopback memory', () => {
   });
 
   it('streams ranges of tokens, and what was parked', () => {
-    const memory = new LoopbackMemory({ topology, trace, blockAt });
+    const memory = new LoopbackMemory({ topology, trace, blockAt, isInHbm });
     memory.compute(0, 0, 0, 40);
     const target = place(2, Tier.hbm, null);
     copy(memory, transfer('stream', { target, tokens: 20 }), 20);
@@ -95,7 +96,7 @@ describe('loopback memory', () => {
   });
 
   it('notices a wrong byte', () => {
-    const memory = new LoopbackMemory({ topology, trace, blockAt });
+    const memory = new LoopbackMemory({ topology, trace, blockAt, isInHbm });
     memory.compute(0, 0, 0, 40);
     const [slice] = copy(memory, SAVE);
     slice.target[5] ^= 1;
@@ -104,7 +105,7 @@ describe('loopback memory', () => {
   });
 
   it('forgets a request that is over', () => {
-    const memory = new LoopbackMemory({ topology, trace, blockAt });
+    const memory = new LoopbackMemory({ topology, trace, blockAt, isInHbm });
     memory.compute(0, 0, 0, 40);
     memory.forget(0);
     expect(() => memory.checkPrompt(0, 0, 1)).toThrow('wrong');
@@ -120,12 +121,13 @@ describe('the loopback host', () => {
       speed: 1,
       trace,
       blockAt,
+      isInHbm,
       observers: [],
     });
     const ends: TransferEnded[] = [];
     const instance = addresses.instance(0);
     const host = loopback.host(instance);
-    const chunk = { request: 0, fromToken: 0, toToken: 40, first: true, last: true, load: 0 };
+    const chunk = { request: 0, fromToken: 0, toToken: 40, first: true, last: true, loads: [] };
     const next = () => {
       if (ends.length < moves.length)
         host.startTransfer({ ...moves[ends.length], id: ends.length });
@@ -171,7 +173,15 @@ describe('the loopback host', () => {
 
   it('stops when a machine throws', async () => {
     const costs = tinyCosts(topology);
-    const loopback = new Loopback({ topology, costs, speed: 1, trace, blockAt, observers: [] });
+    const loopback = new Loopback({
+      topology,
+      costs,
+      speed: 1,
+      trace,
+      blockAt,
+      isInHbm,
+      observers: [],
+    });
     loopback.setMachines([
       {
         handle: () => {

@@ -25,6 +25,7 @@ export interface WorldOptions {
   readonly observers: readonly Observer[];
   /** The block that a store has put into a slot. */
   readonly blockAt: (node: number, slot: number) => number;
+  readonly isInHbm: (instance: number, block: number) => boolean;
 }
 
 export interface HostKind {
@@ -67,13 +68,14 @@ export const HOSTS: readonly HostKind[] = [
   {
     name: 'LoopbackHost',
     exact: false,
-    make: ({ plan, trace, observers, blockAt }) =>
+    make: ({ plan, trace, observers, blockAt, isInHbm }) =>
       new Loopback({
         topology: plan.topology,
         costs: tinyCosts(plan.topology),
         speed: LOOPBACK_SPEED,
         trace,
         blockAt,
+        isInHbm,
         observers,
       }),
   },
@@ -107,6 +109,11 @@ export function clusterOn(kind: HostKind, options: ClusterOptions): ClusterRun {
     trace,
     observers: [causality, recorder, ...observers],
     blockAt: (node, slot) => cluster.stores[node].dram.block(slot),
+    isInHbm: (instance, block) => {
+      const { node } = plan.topology.instances[instance];
+      const cache = cluster.stores[node].hbmCache(instance);
+      return cache !== null && cache.pool.findReady(block) >= 0;
+    },
   });
   const wired = wireRecorded(plan, trace, segmentFacts, (address) => world.host(address));
   const { cluster, machines, logs } = wired;
@@ -115,11 +122,25 @@ export function clusterOn(kind: HostKind, options: ClusterOptions): ClusterRun {
   return { cluster, causality, recorder, logs, ingress: world.host(WORKLOAD), run };
 }
 
+/** What the directory knows of HBM caches is what they hold. */
+export function checkHbmDirectory({ conductor, stores }: Cluster, blocks: number): void {
+  for (const { id, node } of conductor.world.topology.instances) {
+    const cache = stores[node].hbmCache(id);
+    if (cache === null) continue;
+    for (let block = 0; block < blocks; block++) {
+      const known = conductor.directory.hbmOf(id).has(block);
+      const held = cache.pool.findReady(block) >= 0;
+      if (known !== held) throw new Error(`the directory is wrong on block ${block} in HBM ${id}`);
+    }
+  }
+}
+
 /** Every request has its end, nothing is held, and the directory knows what the stores hold. */
 export function checkAtRest({ cluster, causality }: ClusterRun, blocks: number): void {
   causality.checkEnd();
   if (!cluster.workload.done) throw new Error('a request has no end');
   cluster.conductor.checkIdle();
+  checkHbmDirectory(cluster, blocks);
   for (const instance of cluster.instances) instance.checkIdle();
   for (const [node, store] of cluster.stores.entries()) {
     store.check();

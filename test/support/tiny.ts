@@ -4,11 +4,16 @@
  * 20 us; a message between nodes takes 5 us, a block between nodes 64 ns and 1 us of latency.
  */
 import { loadPolicies } from '../../src/config/policies.ts';
-import { type PolicyRefs, parsePolicyRef } from '../../src/config/policy-ref.ts';
+import {
+  kindOfKey,
+  POLICY_KEYS,
+  type PolicyKey,
+  type PolicyRefs,
+  parsePolicyRef,
+} from '../../src/config/policy-ref.ts';
 import { RandomStream } from '../../src/config/streams.ts';
 import type { ClusterPlan, MadePolicies } from '../../src/config/wire.ts';
 import type { CostModel } from '../../src/core/cost.ts';
-import { POLICY_KINDS, type PolicyKind } from '../../src/core/policy.ts';
 import type { Settings } from '../../src/core/settings.ts';
 import type { InstanceSpec, Node, Role, Topology } from '../../src/core/topology.ts';
 import type { TraceColumns } from '../../src/core/trace-columns.ts';
@@ -129,6 +134,7 @@ export class TinyCost extends DecodeGrid implements CostModel {
 
 export const TINY_SETTINGS: Settings = {
   store: {
+    hbmCache: false,
     leaseTtlNs: 10e6,
     guardNs: 1e6,
     reserveQueueRequests: 100,
@@ -142,14 +148,17 @@ export const TINY_SETTINGS: Settings = {
     queueRequests: 1_000,
     batchRequests: 8,
     reserveTtlNs: 50e6,
+    hbmCache: false,
   },
   conductor: { term: 1 },
 };
 
-export type PolicyNames = Record<PolicyKind, string>;
+export type PolicyNames = Record<PolicyKey, string>;
 
 export const TINY_POLICIES: PolicyNames = {
   eviction: 'lru',
+  hbmEviction: 'leaf-lru',
+  ssdEviction: 'fifo',
   prefill: 'kvcache-centric',
   decode: 'least-tbt',
   disaggregation: 'always',
@@ -190,7 +199,7 @@ export async function tinyPlan(given: TinyPlan): Promise<ClusterPlan> {
 }
 
 function madePolicies(names: PolicyNames): Promise<MadePolicies> {
-  const refs = POLICY_KINDS.map((kind) => [kind, parsePolicyRef(kind, names[kind], 'test')]);
+  const refs = POLICY_KEYS.map((key) => [key, parsePolicyRef(kindOfKey(key), names[key], 'test')]);
   return loadPolicies(Object.fromEntries(refs) as PolicyRefs);
 }
 

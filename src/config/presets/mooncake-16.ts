@@ -34,10 +34,13 @@ export const MOONCAKE_16: Config = {
     prefillQueue: 10_000,
     decodeBatch: 256,
     reserveTtl: 60_000_000_000,
+    hbmCache: 'off',
     hbmReserve: 0.1,
   },
   store: {
     eviction: 'lru',
+    hbmEviction: 'leaf-lru',
+    ssdEviction: 'fifo',
     hits: 'prefix',
     decodeCached: false,
     leaseTtl: 10_000_000_000,
