@@ -1,6 +1,4 @@
-#!/usr/bin/env node
 /** The command line. Thin: parse, call src/study, print. The only place that exits or prints. */
-import './engine.ts';
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../study/version.ts';
 import { addCacheCommand } from './cache.ts';
@@ -41,4 +39,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(EXIT.done);
   throw error;
 });
-process.exitCode = await main();
+void main().then((code) => {
+  process.exitCode = code;
+});

@@ -14,6 +14,7 @@ import {
   type PolicyModule,
   type PolicyModules,
 } from '../core/policy.ts';
+import { importBuiltin } from './builtin-policies.ts';
 import { POLICY_KEYS, type PolicyKey, type PolicyRef, type PolicyRefs } from './policy-ref.ts';
 import type { MadePolicies } from './wire.ts';
 
@@ -67,15 +68,14 @@ export async function loadPolicy<K extends PolicyKind>(
 ): Promise<LoadedPolicy<K>> {
   const { kind, name, place } = ref;
   if (ref.path === null) {
-    const url = policyUrl(kind, `${name}${EXTENSION}`);
-    if (!existsSync(url)) {
+    if (!existsSync(policyUrl(kind, `${name}${EXTENSION}`))) {
       const known = oneOf(name, policyNames(kind));
       throw new InputError(
         `found unknown ${kind} policy ${JSON.stringify(name)}, expected ${known}, or ./file.ts`,
         place,
       );
     }
-    const module = (await import(/* @vite-ignore */ url.href)).default as PolicyModules[K];
+    const module = (await importBuiltin(kind, name)).default as PolicyModules[K];
     const params = paramValues(ref, module.params);
     return { kind, name, path: null, module, params, sha256: null };
   }
