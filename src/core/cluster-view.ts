@@ -1,7 +1,7 @@
 /** What the conductor believes of its instances, built from facts; what policies see. */
 import { assert } from './errors.ts';
 import type { ClusterView, Load } from './policy.ts';
-import type { AddressBook, Topology } from './topology.ts';
+import type { AddressBook, Role, Topology } from './topology.ts';
 import { Tier } from './topology.ts';
 
 /** A prompt that was dispatched and is not done, as far as the conductor knows. */
@@ -38,6 +38,9 @@ export class InstanceViews implements ClusterView {
   readonly decodeInstances: number[] = [];
   readonly coupledInstances: number[] = [];
   private readonly allPrefill: number[] = [];
+  /** Roles of each instance now, and whether it lives. */
+  private readonly roles: (readonly Role[])[] = [];
+  private readonly alive: boolean[] = [];
   private readonly queues: Queued[][] = [];
   private readonly predictedNs: Float64Array;
   private readonly queuedTokenCount: Float64Array;
@@ -54,16 +57,14 @@ export class InstanceViews implements ClusterView {
   constructor(world: ViewWorld) {
     this.world = world;
     const { instances } = world.topology;
-    for (const { id, roles } of instances) {
+    for (const { roles } of instances) {
       this.queues.push([]);
       this.running.push([]);
-      const prefills = roles.includes('prefill');
-      const decodes = roles.includes('decode');
-      if (prefills) this.allPrefill.push(id);
-      if (decodes) this.decodeInstances.push(id);
-      if (prefills && decodes) this.coupledInstances.push(id);
+      this.roles.push(roles);
+      this.alive.push(true);
     }
     this.prefillInstances = this.allPrefill;
+    this.listByRole();
     this.predictedNs = new Float64Array(instances.length);
     this.queuedTokenCount = new Float64Array(instances.length);
     this.headSinceNs = new Float64Array(instances.length);
@@ -80,6 +81,39 @@ export class InstanceViews implements ClusterView {
 
   nodeOf(instance: number): number {
     return this.world.topology.instances[instance].node;
+  }
+
+  rolesOf(instance: number): readonly Role[] {
+    return this.roles[instance];
+  }
+
+  isAlive(instance: number): boolean {
+    return this.alive[instance];
+  }
+
+  setRoles(instance: number, roles: readonly Role[]): void {
+    this.roles[instance] = roles;
+    this.listByRole();
+  }
+
+  setAlive(instance: number, alive: boolean): void {
+    this.alive[instance] = alive;
+    this.listByRole();
+  }
+
+  /** Lists those who may get work. */
+  private listByRole(): void {
+    const { allPrefill, decodeInstances, coupledInstances, roles, alive } = this;
+    this.prefillInstances = allPrefill;
+    for (const list of [allPrefill, decodeInstances, coupledInstances]) list.length = 0;
+    for (let id = 0; id < roles.length; id++) {
+      if (!alive[id]) continue;
+      const prefills = roles[id].includes('prefill');
+      const decodes = roles[id].includes('decode');
+      if (prefills) allPrefill.push(id);
+      if (decodes) decodeInstances.push(id);
+      if (prefills && decodes) coupledInstances.push(id);
+    }
   }
 
   /** Sum of the queue's predicted times, less what the head has had of its own. */

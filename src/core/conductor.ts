@@ -22,7 +22,7 @@ import { Recent } from './recent.ts';
 import { attemptKey, BlockSpan, cachedTokens, Outcome, Phase, type Request } from './request.ts';
 import type { ConductorSettings } from './settings.ts';
 import { Restorable } from './snapshot.ts';
-import { type AddressBook, Tier, type Topology, WORKLOAD } from './topology.ts';
+import { type AddressBook, type Role, Tier, type Topology, WORKLOAD } from './topology.ts';
 
 /** What a conductor is given; not part of its state. */
 export interface ConductorWorld {
@@ -105,6 +105,10 @@ export class Conductor extends Restorable implements Machine {
         return this.onPrefilled(body);
       case 'finished':
         return this.onFinished(body, fact.atNs);
+      case 'setRoles':
+        return this.setRoles(body.instance, body.roles);
+      case 'rolesSet':
+        return this.views.setRoles(body.instance, body.roles);
       case 'cancel':
         return this.onCancel(body);
       case 'blockInventory':
@@ -137,6 +141,10 @@ export class Conductor extends Restorable implements Machine {
 
   private decide(fact: M.Fact, request: Request, key: number): void {
     const { policies, views, match } = this;
+    if (views.prefillInstances.length === 0 || views.decodeInstances.length === 0) {
+      this.reject(request, Outcome.rejectedNoInstance, fact.atNs);
+      return;
+    }
     match.of(request.blocks);
     const apart = policies.disaggregation.separates(request, match, views);
     views.offerPrefill(apart);
@@ -313,6 +321,16 @@ export class Conductor extends Restorable implements Machine {
 
   private tellIngress(request: number, attempt: number, outcome: Outcome): void {
     this.world.host.send(WORKLOAD, { kind: 'terminal', request, attempt, outcome });
+  }
+
+  // --- roles ----------------------------------------------------------------------------------
+
+  /** From now on the instance gets work for these roles alone; without any it drains. */
+  setRoles(instance: number, roles: readonly Role[]): void {
+    const { host, addresses, settings } = this.world;
+    this.views.setRoles(instance, roles);
+    const { term } = settings;
+    host.send(addresses.instance(instance), { kind: 'setRoles', term, instance, roles });
   }
 
   // --- the directory --------------------------------------------------------------------------

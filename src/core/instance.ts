@@ -15,7 +15,7 @@ import { PrefillSide } from './prefill-side.ts';
 import { PromptState, Prompts } from './prompts.ts';
 import { RequestEnds } from './request-ends.ts';
 import { Restorable } from './snapshot.ts';
-import { CONDUCTOR } from './topology.ts';
+import { CONDUCTOR, type Role } from './topology.ts';
 
 export type { InstanceWorld } from './instance-world.ts';
 
@@ -27,6 +27,9 @@ export class Instance extends Restorable implements Machine {
   private readonly handoff: Handoff;
   private readonly prefill: PrefillSide;
   private readonly decode: DecodeSide;
+  private roles: readonly Role[];
+  /** The conductor waits to hear that nothing is left of earlier work. */
+  private tellsIdle = false;
 
   constructor(world: InstanceWorld, incarnation: number) {
     super();
@@ -42,18 +45,25 @@ export class Instance extends Restorable implements Machine {
     this.handoff = handoff;
     this.decode = decode;
     this.prefill = new PrefillSide(world, ids, ends, prompts, handoff, decode);
+    this.roles = world.spec.roles;
   }
 
   handle(fact: M.Fact): void {
     this.take(fact);
     this.next(fact.atNs);
+    if (this.tellsIdle && this.isIdle) this.tellRoles();
+  }
+
+  /** Nothing waits, computes, streams or decodes. */
+  get isIdle(): boolean {
+    const { prompts, handoff, decode } = this;
+    return prompts.isEmpty && handoff.isEmpty && decode.isEmpty;
   }
 
   /** Nothing waits, computes, streams or decodes; for tests. */
   checkIdle(): void {
-    const { prompts, handoff, prefill, decode } = this;
-    const empty = prompts.isEmpty && handoff.isEmpty && decode.isEmpty;
-    assert(empty, 'a request is under way');
+    const { prefill, decode } = this;
+    assert(this.isIdle, 'a request is under way');
     assert(prefill.isIdle && !decode.isRunning, 'the GPUs are busy');
   }
 
@@ -84,6 +94,9 @@ export class Instance extends Restorable implements Machine {
         return this.decode.onClaimed(body);
       case 'runEnded':
         return this.decode.onRunEnded(atNs, body);
+      case 'setRoles':
+        this.roles = body.roles;
+        return this.tellRoles();
       case 'cancel':
         return this.onCancel(atNs, body);
       case 'peerReset':
@@ -105,6 +118,13 @@ export class Instance extends Restorable implements Machine {
     else if (prompt.state === PromptState.acquiring || prompt.step !== 0) return;
     else if (decode.isRunning) decode.cutRun();
     else prefill.startChunk(prompt, nowNs);
+  }
+
+  private tellRoles(): void {
+    const { roles, isIdle } = this;
+    this.tellsIdle = !isIdle;
+    const instance = this.world.spec.id;
+    this.world.host.send(CONDUCTOR, { kind: 'rolesSet', instance, roles, idle: isIdle });
   }
 
   private onCancel(nowNs: number, body: M.Cancel): void {

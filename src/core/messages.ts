@@ -3,7 +3,7 @@
  * its host. Bodies are immutable; the `Fact` around them is borrowed during `handle`.
  */
 import type { Outcome, Phase, Request } from './request.ts';
-import type { Address, Pin, Tier } from './topology.ts';
+import type { Address, Pin, Role, Tier } from './topology.ts';
 
 export interface Fact {
   /** Host time, never decreasing for one machine. */
@@ -74,6 +74,26 @@ export interface Finished {
   readonly request: number;
   readonly attempt: number;
   readonly outcome: Outcome;
+}
+
+/**
+ * What an instance does from now on; what it has begun it finishes. Without any role it drains.
+ * Operator or rule to conductor, which passes it on to the instance.
+ */
+export interface SetRoles {
+  readonly kind: 'setRoles';
+  readonly term: number;
+  readonly instance: number;
+  readonly roles: readonly Role[];
+}
+
+/** Instance to conductor: these are its roles now, and again once nothing is left of before. */
+export interface RolesSet {
+  readonly kind: 'rolesSet';
+  readonly instance: number;
+  readonly roles: readonly Role[];
+  /** Nothing waits, computes or decodes on it. */
+  readonly idle: boolean;
 }
 
 /** Store to conductor: blocks that became readable and that went. `sequence` has no holes. */
@@ -363,6 +383,8 @@ export type Body =
   | Dispatch
   | Prefilled
   | Finished
+  | SetRoles
+  | RolesSet
   | Delta
   | BlockInventory
   | RequestInventory

@@ -4,7 +4,7 @@
  */
 import type { Estimator } from './cost.ts';
 import type { Request } from './request.ts';
-import type { Tier } from './topology.ts';
+import type { Role, Tier } from './topology.ts';
 
 // --- parameters -------------------------------------------------------------------------------
 
@@ -182,6 +182,8 @@ export interface ClusterView {
   /** Those with both roles. */
   readonly coupledInstances: readonly number[];
   nodeOf(instance: number): number;
+  /** Its roles now; none while it drains. */
+  rolesOf(instance: number): readonly Role[];
   /** Predicted ns until the instance has done what is queued on it. */
   queueNs(instance: number): number;
   /** Requests dispatched to it whose prefill is not done. */

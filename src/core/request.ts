@@ -63,6 +63,8 @@ export const Outcome = {
   rejectedDecodeFull: 13,
   rejectedTooLarge: 14,
   rejectedPolicy: 15,
+  /** No instance that lives has the role that it needs. */
+  rejectedNoInstance: 16,
   failed: 20,
 } as const;
 export type Outcome = (typeof Outcome)[keyof typeof Outcome];

@@ -16,6 +16,7 @@ export const CAUSES: Readonly<Record<number, string>> = {
   [Outcome.rejectedDecodeFull]: 'decodeFull',
   [Outcome.rejectedTooLarge]: 'tooLarge',
   [Outcome.rejectedPolicy]: 'policy',
+  [Outcome.rejectedNoInstance]: 'noInstance',
 };
 
 const ENDS: Readonly<Record<number, string>> = {

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { Count, Mark } from '../../src/core/host.ts';
 import type { LiveRequest, RequestInventory } from '../../src/core/messages.ts';
 import { Outcome, Phase } from '../../src/core/request.ts';
-import { Tier, WORKLOAD } from '../../src/core/topology.ts';
+import { type Role, Tier, WORKLOAD } from '../../src/core/topology.ts';
 import { requestOf, tellers } from '../support/teller.ts';
 import { tinyPlan, tinyTopology } from '../support/tiny.ts';
 
@@ -110,6 +110,21 @@ describe('a conductor', () => {
     const apart = await tinyPlan({ topology, policies });
     conductor = tellers(apart).conductor;
     expect(arrive(0).messages('dispatch')).toMatchObject([{ decodeInstance: 2 }]);
+  });
+
+  it('gives an instance work for its roles alone, and turns away what nobody may do', () => {
+    const roles = (instance: number, ...to: Role[]) =>
+      conductor.tell({ kind: 'setRoles', term: 1, instance, roles: to }, WORKLOAD);
+    const told = roles(0);
+    expect(told.sent).toEqual([[prefill, { kind: 'setRoles', term: 1, instance: 0, roles: [] }]]);
+    const { views } = conductor.machine;
+    expect([views.prefillInstances, views.decodeInstances]).toEqual([[1], [2]]);
+    for (const id of [0, 1]) expect(arrive(id, [0]).sent[0][0]).toBe(prefill + 1);
+    roles(1, 'decode');
+    expect([views.prefillInstances, views.decodeInstances]).toEqual([[], [1, 2]]);
+    expect(arrive(2).messages('terminal')).toMatchObject([{ outcome: Outcome.rejectedNoInstance }]);
+    roles(0, 'decode', 'prefill');
+    expect([views.prefillInstances, views.decodeInstances]).toEqual([[0], [0, 1, 2]]);
   });
 
   it('passes a cancel to both instances', () => {

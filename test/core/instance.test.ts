@@ -351,3 +351,21 @@ describe('an instance after a reset', () => {
     ]);
   });
 });
+
+describe('roles', () => {
+  const drain = { kind: 'setRoles', term: 1, instance: 0, roles: [] } as const;
+
+  it('are acknowledged at once by an idle instance', () => {
+    const told = instance.tell(drain, CONDUCTOR).messages('rolesSet');
+    expect(told).toEqual([{ kind: 'rolesSet', instance: 0, roles: [], idle: true }]);
+    expect(instance.tell(drain, CONDUCTOR).messages('rolesSet')).toEqual(told);
+  });
+
+  it('are acknowledged again when a busy one is through', () => {
+    const step = stepOf(compute());
+    expect(instance.tell(drain, CONDUCTOR).messages('rolesSet')).toMatchObject([{ idle: false }]);
+    expect(instance.tell(cancel, CONDUCTOR).messages('rolesSet')).toEqual([]);
+    const through = instance.tell(stepEnded(step.id)).messages('rolesSet');
+    expect(through).toMatchObject([{ roles: [], idle: true }]);
+  });
+});

@@ -49,6 +49,7 @@ function cluster(prefill: readonly Instance[], decode: readonly Decoder[], flow:
     decodeInstances: decode.map((_, i) => prefill.length + i),
     coupledInstances: prefill.flatMap(({ decodes }, i) => (decodes === undefined ? [] : [i])),
     nodeOf: (instance) => instance,
+    rolesOf: (instance) => [instance < prefill.length ? 'prefill' : 'decode'],
     queueNs: (instance) => prefill[instance].queueNs,
     queuedRequests: (instance) => {
       const { queuedRequests, queueNs } = prefill[instance];
