@@ -6,6 +6,7 @@ import { addPoliciesCommand } from './policies.ts';
 import { EXIT, reportError } from './problems.ts';
 import { addReplayCommand } from './replay.ts';
 import { addReportCommand } from './report.ts';
+import { addReproduceCommand } from './reproduce.ts';
 import { addSchemaCommand } from './schema.ts';
 import { addTraceCommand } from './trace.ts';
 
@@ -18,6 +19,7 @@ function program(): Command {
   addReplayCommand(command);
   addReportCommand(command);
   addCacheCommand(command);
+  addReproduceCommand(command);
   addTraceCommand(command);
   addPoliciesCommand(command);
   addSchemaCommand(command);

@@ -30,3 +30,23 @@ export function replayProgress(): Progress {
     end: () => bar.stop(),
   };
 }
+
+/** How many of some things are done. */
+export function countProgress(what: string) {
+  const bar = new SingleBar({
+    format: `{bar} {value}/{total} ${what}  {eta_formatted} left`,
+    barsize: 24,
+    clearOnComplete: true,
+    hideCursor: true,
+    stream: process.stderr,
+  });
+  let begun = false;
+  return {
+    update(done: number, all: number) {
+      if (!begun) bar.start(all, 0);
+      begun = true;
+      bar.update(done);
+    },
+    end: () => bar.stop(),
+  };
+}

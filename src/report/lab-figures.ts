@@ -2,7 +2,16 @@
 import * as vega from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
 import { HEIGHT, type LinesFigure, linesView, textWidth } from './lab-lines.ts';
-import { figureConfig, variable } from './theme.ts';
+import { type PaperChart, paperChartView } from './paper-chart.ts';
+import {
+  FONT_SIZE,
+  figureConfig,
+  PALETTE,
+  THEMES,
+  type Theme,
+  variable,
+  withColours,
+} from './theme.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -23,9 +32,12 @@ export interface HistogramFigure {
   readonly end: (value: number) => string;
 }
 
-export type LabFigure = LinesFigure | HistogramFigure;
+export type LabFigure = LinesFigure | HistogramFigure | PaperChart;
 
 const FONT = 'system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, sans-serif';
+/** Of figures that stand alone; the fonts folder holds it. */
+const STATIC_FONT = 'Roboto';
+const STATIC_WIDTH = 640;
 /** Between labels of an axis, and what the other axis takes, px. */
 const LABEL_GAP = 8;
 const Y_AXIS = 70;
@@ -37,11 +49,39 @@ const { textMetrics } = vega as unknown as {
 
 /** A figure of `width` px to stand in a page: it fills its place and has no size of its own. */
 export async function labSvg(figure: LabFigure, width: number): Promise<string> {
+  const svg = await draw(figure, width, FONT);
+  const box = / viewBox="[^"]*"/.exec(svg)?.[0] ?? '';
+  return svg.replace(/^[\s\S]*?<svg[^>]*>/, `<svg class="marks" aria-hidden="true"${box}>`);
+}
+
+/** A figure to stand alone, in colours of a theme, its title within. */
+export async function staticSvg(figure: LabFigure, theme: Theme = 'light'): Promise<string> {
+  const background = PALETTE.card[THEMES.indexOf(theme)];
+  const { title, note } = figure;
+  const subtitle = {
+    subtitle: note,
+    subtitleColor: variable('muted'),
+    subtitleFontSize: FONT_SIZE,
+  };
+  const svg = await draw(figure, STATIC_WIDTH, STATIC_FONT, {
+    background,
+    title: { text: title, ...subtitle, subtitlePadding: 6, offset: 12 },
+  });
+  return withColours(svg, theme);
+}
+
+async function draw(
+  figure: LabFigure,
+  width: number,
+  font: string,
+  more: Json = {},
+): Promise<string> {
   const spec = {
     width,
     autosize: { type: 'fit-x', contains: 'padding' },
-    config: figureConfig(FONT),
-    ...(figure.kind === 'lines' ? linesView(figure, width) : histogramView(figure, width)),
+    config: figureConfig(font),
+    ...more,
+    ...viewOf(figure, width),
   };
   textMetrics.width = (item, text) => textWidth(String(text), item.fontSize);
   const view = new vega.View(vega.parse(compile(spec as unknown as TopLevelSpec).spec), {
@@ -49,8 +89,18 @@ export async function labSvg(figure: LabFigure, width: number): Promise<string> 
   });
   const svg = await view.toSVG();
   view.finalize();
-  const box = / viewBox="[^"]*"/.exec(svg)?.[0] ?? '';
-  return svg.replace(/^[\s\S]*?<svg[^>]*>/, `<svg class="marks" aria-hidden="true"${box}>`);
+  return svg;
+}
+
+function viewOf(figure: LabFigure, width: number): Json {
+  switch (figure.kind) {
+    case 'lines':
+      return linesView(figure, width);
+    case 'histogram':
+      return histogramView(figure, width);
+    case 'paper':
+      return paperChartView(figure, width);
+  }
 }
 
 /** Bars side by side, the ends of the bins between them. */

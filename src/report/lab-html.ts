@@ -5,6 +5,7 @@
 import { integer } from '../metrics/format.ts';
 import { escaped } from './escape.ts';
 import { type LabFigure, labSvg } from './lab-figures.ts';
+import type { PaperChart } from './paper-chart.ts';
 import { STYLE } from './style.ts';
 
 /** The first column names the row. */
@@ -49,6 +50,7 @@ export async function labHtml(
   { title, headline, facts }: PageWords,
   figures: readonly LabFigure[],
   numbers: PageTable | null,
+  more: readonly (PageTable & { readonly title: string })[] = [],
 ): Promise<string> {
   const drawn: string[] = [];
   for (const figure of figures) drawn.push(await figureHtml(figure, numbers === null));
@@ -77,6 +79,7 @@ ${facts.length === 0 ? '' : `<ul class="facts">\n${items}\n</ul>`}
 ${drawn.join('\n')}
 </div>
 ${numbers === null ? '' : `<h2>Numbers</h2>\n<div class="table">${tableHtml(numbers)}</div>`}
+${more.map(sectionHtml).join('\n')}
 </main>
 </div>
 </body>
@@ -84,10 +87,15 @@ ${numbers === null ? '' : `<h2>Numbers</h2>\n<div class="table">${tableHtml(numb
 `;
 }
 
+function sectionHtml(section: PageTable & { readonly title: string }): string {
+  return `<h2>${escaped(section.title)}</h2>\n<div class="table">${tableHtml(section)}</div>`;
+}
+
 async function figureHtml(figure: LabFigure, numbers: boolean): Promise<string> {
-  const table = numbers
-    ? `\n<details><summary>Numbers</summary>${tableHtml(numbersOf(figure))}</details>`
-    : '';
+  const table =
+    numbers && figure.kind !== 'paper'
+      ? `\n<details><summary>Numbers</summary>${tableHtml(numbersOf(figure))}</details>`
+      : '';
   return `<figure>
 <figcaption><h3>${escaped(figure.title)}</h3>
 <p class="muted">${escaped(figure.note)}</p></figcaption>
@@ -96,7 +104,7 @@ async function figureHtml(figure: LabFigure, numbers: boolean): Promise<string> 
 </figure>`;
 }
 
-function numbersOf(figure: LabFigure): PageTable {
+function numbersOf(figure: Exclude<LabFigure, PaperChart>): PageTable {
   if (figure.kind === 'histogram') {
     const { bins, xTitle, yTitle, end } = figure;
     const rows = bins.filter(({ count }) => count > 0);

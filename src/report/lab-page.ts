@@ -257,7 +257,7 @@ export function analysisHtml(page: AnalysisPage): Promise<string> {
 }
 
 function isFilled(figure: LabFigure): boolean {
-  return figure.kind === 'histogram'
-    ? figure.bins.some(({ count }) => count > 0)
-    : figure.lines.some(({ points }) => points.length > 0);
+  if (figure.kind === 'histogram') return figure.bins.some(({ count }) => count > 0);
+  const lines = figure.kind === 'lines' ? figure.lines : figure.series;
+  return lines.some(({ points }) => points.length > 0);
 }

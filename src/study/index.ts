@@ -8,4 +8,5 @@ export {
   runCacheStudy,
 } from './cache/index.ts';
 export { type Replay, type ReplayOptions, replay } from './replay.ts';
+export { type ReproduceOptions, type Reproduction, reproduce } from './reproduce/index.ts';
 export { VERSION } from './version.ts';

@@ -1,0 +1,165 @@
+/** The reproduction: shape of its rows, laws that its figures keep, what comes of bad input. */
+import { describe, expect, it } from 'vitest';
+import { FIGURES } from '../../src/study/reproduce/figures.ts';
+import { reproduce } from '../../src/study/reproduce/index.ts';
+import { FAST25, mergePaperData, paperValue } from '../../src/study/reproduce/paper-data.ts';
+import { runAll } from '../../src/study/reproduce/run-pool.ts';
+import { openTrace } from '../../src/trace/open.ts';
+
+const demo = await openTrace('demo', { limit: 300 });
+const small = await reproduce({ traces: { conversation: demo } });
+
+function ours(figure: string, quantity: string): number {
+  const row = small.rows.find((r) => r.figure === figure && r.quantity === quantity);
+  expect(row, `${figure} ${quantity}`).toBeDefined();
+  return row!.ours!;
+}
+
+describe('rows', () => {
+  it('have the paper beside ours where the paper has it, and null elsewhere', () => {
+    for (const row of small.rows) {
+      expect(Object.keys(row)).toEqual([
+        'figure',
+        'workload',
+        'quantity',
+        'paper',
+        'ours',
+        'error',
+        'basis',
+      ]);
+      expect(row.paper).toBe(paperValue(FAST25, row.figure, row.workload, row.quantity));
+      if (row.paper === null) expect(row.error).toBeNull();
+      else if (row.error !== null) expect(row.error).toBeCloseTo(row.ours! / row.paper - 1, 12);
+    }
+    const told = small.rows.filter(({ paper }) => paper !== null);
+    expect(told.length).toBeGreaterThan(90);
+  });
+
+  it('name each quantity once', () => {
+    const names = small.rows.map((row) => `${row.figure} ${row.workload} ${row.quantity}`);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  it('are fitted in Figures 12 and 14 alone', () => {
+    const fitted = new Set(FIGURES.filter(({ basis }) => basis === 'fitted').map(({ key }) => key));
+    expect([...fitted]).toEqual(['fig12TransferSeconds', 'fig14LatencySeconds']);
+  });
+
+  it('leave out a figure without its trace, with a note', () => {
+    expect(small.rows.some(({ figure }) => figure.startsWith('fig7'))).toBe(false);
+    const note = 'Figure 7 is left out: it needs --trace synthetic=PATH';
+    expect(small.notes).toContain(note);
+  });
+
+  it('take more of the paper from outside', async () => {
+    const paperData = { fig14LatencySeconds: { promptTokens: [1024], prefill0: [0.2] } };
+    const { rows } = await reproduce({ traces: {}, paperData, figures: ['fig14LatencySeconds'] });
+    expect(rows).toHaveLength(5);
+    expect(rows[0]).toMatchObject({ quantity: 'prefill0.0', paper: 0.2 });
+  });
+});
+
+describe('figures', () => {
+  it('5: the better the scheduler knows the cache, the sooner the first token', () => {
+    const bars = ['global-cache-aware', 'local-cache-aware', 'load-balancing', 'random'];
+    const means = bars.map((bar) => ours('fig5MeanTtftSeconds', bar));
+    expect(means).toEqual(means.toSorted((a, b) => a - b));
+  });
+
+  it('9: more capacity never hits less', () => {
+    const rates = Array.from({ length: 10 }, (_, i) =>
+      ours('fig9HitRateByCapacityTokens', `conversation.${i}`),
+    );
+    expect(rates).toEqual(rates.toSorted((a, b) => a - b));
+  });
+
+  it('10: the pool of all hits more and computes less than caches apart', () => {
+    const side = (quantity: string, of: string) =>
+      ours('fig10LocalVsGlobal', `conversation.${quantity}.${of}`);
+    expect(side('hitPercent', 'global')).toBeGreaterThan(side('hitPercent', 'local'));
+    expect(side('prefillGpuSeconds', 'global')).toBeLessThan(side('prefillGpuSeconds', 'local'));
+  });
+
+  it('12: median error at most 5 %, largest 17 %, on each curve', () => {
+    for (const curve of [
+      '4x200.transferEngine',
+      '4x200.tcp',
+      '8x400.transferEngine',
+      '8x400.tcp',
+    ]) {
+      const errors = small.rows
+        .filter(({ quantity }) => quantity.startsWith(curve))
+        .map(({ error }) => Math.abs(error!))
+        .sort((a, b) => a - b);
+      expect(errors).toHaveLength(12);
+      expect((errors[5] + errors[6]) / 2).toBeLessThan(0.05);
+      expect(errors[11]).toBeLessThan(0.17);
+    }
+  });
+
+  it('14: within 3 %, and 10 % with hits', () => {
+    const rows = small.rows.filter(({ figure }) => figure === 'fig14LatencySeconds');
+    expect(rows).toHaveLength(25);
+    for (const { quantity, error } of rows) {
+      expect(Math.abs(error!)).toBeLessThan(quantity.startsWith('prefill95') ? 0.1 : 0.03);
+    }
+  });
+
+  it('have a chart each, with the paper drawn where it has numbers', () => {
+    const ids = small.charts.map(({ id }) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+    const five = small.charts.find(({ id }) => id === 'figure-5-conversation')!;
+    expect(five.series.map(({ of }) => of)).toEqual(['paper', 'ours']);
+  });
+});
+
+describe('sensitivity', () => {
+  it('has a row for each value of each knob, the shared one first', async () => {
+    const traces = { conversation: await openTrace('demo', { limit: 40 }) };
+    const { sensitivity, knobs } = await reproduce({
+      traces,
+      sensitivity: true,
+      figures: ['fig5MeanTtftSeconds'],
+    });
+    expect(sensitivity[0]).toMatchObject({ knob: 'none', chosen: true });
+    for (const { name } of knobs) {
+      expect(
+        sensitivity.some(({ knob }) => knob === name),
+        name,
+      ).toBe(true);
+    }
+  });
+});
+
+describe('runs', () => {
+  it('that are equal run once, watched for all who ask', async () => {
+    let runs = 0;
+    const spec = { workload: 'demo', config: 'mooncake-16' };
+    const outcomes = await runAll([spec, { ...spec, watch: ['replicas'] }, spec], {
+      traces: { demo: await openTrace('demo', { limit: 20 }) },
+      workers: 0,
+      workerUrl: null,
+      onProgress: (_, all) => {
+        runs = all;
+      },
+    });
+    expect(runs).toBe(1);
+    expect([...outcomes.values()][0].replicas).not.toBeNull();
+  });
+});
+
+describe('bad input', () => {
+  it('is one line with what was expected', async () => {
+    await expect(reproduce({ traces: { chat: demo } })).rejects.toThrow(
+      'found the workload "chat", expected one of conversation, toolagent, synthetic',
+    );
+    await expect(reproduce({ traces: {}, figures: ['fig5'] })).rejects.toThrow(
+      'found the figure "fig5", expected one of',
+    );
+  });
+
+  it('merges data object by object', () => {
+    const merged = mergePaperData({ a: { x: 1, y: [1, 2] } }, { a: { y: [3] }, b: { z: 1 } });
+    expect(merged).toEqual({ a: { x: 1, y: [3] }, b: { z: 1 } });
+  });
+});
