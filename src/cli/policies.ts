@@ -14,6 +14,8 @@ const DECIDES: Readonly<Record<PolicyKind, string>> = {
   disaggregation: 'whether the two may differ',
   admission: 'which requests are taken, and kept when their prompt is done',
   rail: 'how one transfer is spread over the NICs of both nodes',
+  batching: 'what goes into the next pass of an engine',
+  queue: 'the order in which prompts take their turn',
 };
 
 export function addPoliciesCommand(program: Command): void {

@@ -5,13 +5,17 @@ import { POLICY_KINDS, type PolicyKind } from '../core/policy.ts';
 import type { Config } from './schema.ts';
 
 /** Where a configuration names the policy of each kind: the key is the kind. */
-const POLICY_SECTION: Readonly<Record<PolicyKind, 'store' | 'conductor' | 'transport'>> = {
+const POLICY_SECTION: Readonly<
+  Record<PolicyKind, 'store' | 'conductor' | 'transport' | 'instance'>
+> = {
   eviction: 'store',
   prefill: 'conductor',
   decode: 'conductor',
   disaggregation: 'conductor',
   admission: 'conductor',
   rail: 'transport',
+  batching: 'instance',
+  queue: 'instance',
 };
 
 /** A policy that was asked for. Its parameters are checked when it is loaded. */

@@ -207,6 +207,10 @@ const instance = z
     hbmReserve: quantity(SHARE, 0, 0.99)
       .prefault('10%')
       .describe('Share of the GPU memory kept from weights and KV, for activations and buffers.'),
+    batching: policy
+      .prefault('disaggregated')
+      .describe('What goes into the next pass of an engine: prompts, the decode batch, or both.'),
+    queue: policy.prefault('fcfs').describe('The order in which prompts take their turn.'),
   })
   .describe('Engines.');
 

@@ -2,8 +2,9 @@
 import { Conductor } from '../core/conductor.ts';
 import type { Estimator } from '../core/cost.ts';
 import type { Host, Machine } from '../core/host.ts';
-import { Instance } from '../core/instance.ts';
+import { Instance, type InstancePolicies } from '../core/instance.ts';
 import type {
+  EngineContext,
   EvictionContext,
   EvictionPolicy,
   Future,
@@ -101,7 +102,7 @@ export function wireCluster(
     const host = hostOf(addresses.instance(spec.id));
     const { kv } = topology;
     const world = { host, spec, topology, kv, settings: settings.instance, addresses };
-    return new Instance(world, incarnation);
+    return new Instance(world, enginePolicies(plan, spec.id), incarnation);
   });
   const machines: Machine[] = [workload, conductor, ...stores, ...instances];
   return { addresses, machines, workload, conductor, stores, instances };
@@ -130,6 +131,19 @@ function wireConductor(
   );
 }
 
+/** The policies of one instance, each with a context and a stream of its own. */
+function enginePolicies(plan: ClusterPlan, instance: number): InstancePolicies {
+  const { policies, seed, estimator, slo, topology } = plan;
+  const context = (kind: string) => {
+    const stream = new RandomStream(seed, `${kind}/${instance}`);
+    return new InstanceContext(stream, estimator, slo, topology.kv.blockTokens, instance);
+  };
+  return {
+    batching: policies.batching.create(context('batching')),
+    queue: policies.queue.create(context('queue')),
+  };
+}
+
 class SchedulingContext implements PolicyContext {
   readonly world: { estimate: Estimator; slo: Slo };
   readonly blockTokens: number;
@@ -151,6 +165,21 @@ class SchedulingContext implements PolicyContext {
 
   random(): number {
     return this.stream.next();
+  }
+}
+
+class InstanceContext extends SchedulingContext implements EngineContext {
+  readonly instance: number;
+
+  constructor(
+    stream: RandomStream,
+    estimate: Estimator,
+    slo: Slo,
+    blockTokens: number,
+    instance: number,
+  ) {
+    super(stream, estimate, slo, blockTokens);
+    this.instance = instance;
   }
 }
 

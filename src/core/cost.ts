@@ -34,6 +34,21 @@ export function decodeStepsDone(p: DecodePolynomial, elapsedNs: number, maxSteps
   return low;
 }
 
+/** One chunk of a prompt in a forward pass: tokens [fromToken, toToken). */
+export interface PassChunk {
+  readonly fromToken: number;
+  readonly toToken: number;
+  /** First chunk of the request, last chunk of the request. */
+  readonly first: boolean;
+  readonly last: boolean;
+}
+
+/** The decode batch of a forward pass: requests, and their context in all. */
+export interface PassBatch {
+  readonly batch: number;
+  readonly contextTokens: number;
+}
+
 /**
  * Cost of compute on one kind of instance. The simulator's truth and the scheduler's estimate are
  * both of this type and may differ on purpose.
@@ -46,6 +61,12 @@ export interface CostModel {
    * `first` is true for the request's first chunk (per-request constants are charged once).
    */
   prefillNs(fromTokens: number, toTokens: number, first: boolean): number;
+  /**
+   * One forward pass over chunks of prompts and, where `decode` is given, one decode step of that
+   * batch alongside. At least the time of its prompts alone and of its decode step alone, at most
+   * the sum of what its parts take alone; one chunk that ends its prompt takes `prefillNs`.
+   */
+  passNs(chunks: readonly PassChunk[], decode: PassBatch | null): number;
   /** One decode step of `batch` requests with `contextTokens` in all. */
   decodeStepNs(batch: number, contextTokens: number): number;
   /** Fills `out` for a run that starts with `contextTokens` and grows by `batch` tokens a step. */

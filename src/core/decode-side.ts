@@ -1,8 +1,10 @@
 /**
  * The decode side of an instance: claims the requests that are handed over, lets them join the
- * batch between runs, and steps the batch until each is at its end.
+ * batch between passes, and steps the batch, in runs or within passes over prompts, until each
+ * request is at its end.
  */
-import { type IdSource, Mark } from './host.ts';
+import type { Batcher } from './batcher.ts';
+import { type DecodeBatch, type IdSource, Mark } from './host.ts';
 import { type InstanceWorld, late, ownStore } from './instance-world.ts';
 import type * as M from './messages.ts';
 import { Recent } from './recent.ts';
@@ -21,6 +23,7 @@ export class DecodeSide {
   readonly world: InstanceWorld;
   private readonly ids: IdSource;
   private readonly ends: RequestEnds;
+  private readonly batcher: Batcher;
   /** Handed over, not yet claimed. */
   private readonly claiming = new Map<number, { request: Request; from: Address }>();
   private readonly joining: Sequence[] = [];
@@ -30,10 +33,11 @@ export class DecodeSide {
   private cut = false;
   private readonly taken = new Recent<boolean>(RECENT_ENDED);
 
-  constructor(world: InstanceWorld, ids: IdSource, ends: RequestEnds) {
+  constructor(world: InstanceWorld, ids: IdSource, ends: RequestEnds, batcher: Batcher) {
     this.world = world;
     this.ids = ids;
     this.ends = ends;
+    this.batcher = batcher;
   }
 
   get isEmpty(): boolean {
@@ -42,6 +46,15 @@ export class DecodeSide {
 
   get isRunning(): boolean {
     return this.run !== 0;
+  }
+
+  /** Requests in the batch, and those that wait to join it. */
+  get decoding(): number {
+    return this.batch.length;
+  }
+
+  get waiting(): number {
+    return this.joining.length;
   }
 
   /** Whether the request of this key was handed over to this instance. */
@@ -90,9 +103,9 @@ export class DecodeSide {
 
   /** Runs the batch; a run that others can join is cut. */
   advance(nowNs: number): void {
-    const { batch, joining, world } = this;
+    const { joining, batcher } = this;
     if (this.run === 0) this.startRun(nowNs);
-    else if (joining.length > 0 && batch.length < world.settings.batchRequests) this.cutRun();
+    else if (joining.length > 0 && batcher.room() > 0) this.cutRun();
   }
 
   cutRun(): void {
@@ -102,27 +115,41 @@ export class DecodeSide {
   }
 
   private startRun(nowNs: number): void {
-    const { batch, joining } = this;
-    if (batch.length + joining.length === 0) return;
-    const { host, settings, spec } = this.world;
-    const room = Math.min(joining.length, settings.batchRequests - batch.length);
-    for (const sequence of joining.splice(0, room)) {
+    this.admit(nowNs);
+    const { batch } = this;
+    if (batch.length === 0) return;
+    let maxSteps = Number.POSITIVE_INFINITY;
+    for (const { request, made } of batch) {
+      maxSteps = Math.min(maxSteps, request.outputTokens - made);
+    }
+    this.run = this.ids.next();
+    this.cut = false;
+    const { contextTokens, requests } = this.members();
+    const { host } = this.world;
+    host.startRun({ id: this.run, batch: batch.length, contextTokens, maxSteps, requests });
+  }
+
+  /** Lets those who wait join the batch, as far as there is room. */
+  admit(nowNs: number): void {
+    const { batch, joining, batcher } = this;
+    if (joining.length === 0) return;
+    const { host, spec } = this.world;
+    for (const sequence of joining.splice(0, batcher.room())) {
       batch.push(sequence);
       host.mark(sequence.request.id, Mark.joinedNs, nowNs);
       host.mark(sequence.request.id, Mark.decodeInstance, spec.id);
     }
-    if (batch.length === 0) return;
-    let contextTokens = 0;
-    let maxSteps = Number.POSITIVE_INFINITY;
+  }
+
+  /** The batch as a host is told of it. */
+  members(): DecodeBatch {
     const requests: number[] = [];
-    for (const { request, made } of batch) {
+    let contextTokens = 0;
+    for (const { request, made } of this.batch) {
       contextTokens += request.inputTokens + made;
-      maxSteps = Math.min(maxSteps, request.outputTokens - made);
       requests.push(request.id);
     }
-    this.run = this.ids.next();
-    this.cut = false;
-    host.startRun({ id: this.run, batch: batch.length, contextTokens, maxSteps, requests });
+    return { batch: requests.length, contextTokens, requests };
   }
 
   onRunEnded(nowNs: number, body: M.RunEnded): void {
@@ -131,10 +158,15 @@ export class DecodeSide {
       return;
     }
     this.run = 0;
+    this.advanceBy(body.steps, nowNs);
+  }
+
+  /** Each request of the batch has made so many tokens more; those at their end leave. */
+  advanceBy(steps: number, nowNs: number): void {
     const { batch, ends } = this;
     let kept = 0;
     for (const sequence of batch) {
-      sequence.made += body.steps;
+      sequence.made += steps;
       const { request, made, cancelled } = sequence;
       if (made < request.outputTokens && !cancelled) batch[kept++] = sequence;
       else {

@@ -6,7 +6,7 @@
 import { Count, type IdSource } from './host.ts';
 import { type InstanceWorld, late, ownStore, storeOf } from './instance-world.ts';
 import type * as M from './messages.ts';
-import { chunkEnd, type Prompt, PromptState, type Prompts } from './prompts.ts';
+import { type Prompt, PromptState, type Prompts } from './prompts.ts';
 import { attemptKey, Outcome } from './request.ts';
 import { type Address, Tier } from './topology.ts';
 
@@ -71,7 +71,7 @@ export class Handoff {
     if (body.status === 'queued') return;
     prompt.space = 'granted';
     if (prompt.step !== 0) {
-      this.stream(prompt, chunkEnd(prompt, this.world.settings.chunkTokens), prompt.step);
+      this.stream(prompt, prompt.stepEnd, prompt.step);
     } else if (prompt.state === PromptState.handoff && prompt.parking !== 'moving') {
       this.advance(prompt);
     }

@@ -2,6 +2,7 @@
  * The one port from a machine to its world. A host only starts things and returns nothing; results
  * come back as facts. Each machine has a host of its own, bound to its address.
  */
+import type { PassBatch, PassChunk } from './cost.ts';
 import type { Fact, Message, SlotRange } from './messages.ts';
 import type { Address, Tier } from './topology.ts';
 
@@ -34,31 +35,30 @@ export interface Transfer {
 }
 
 /** One chunk of one prompt within a step. */
-export interface Chunk {
+export interface Chunk extends PassChunk {
   readonly request: number;
-  readonly fromToken: number;
-  readonly toToken: number;
-  /** First chunk of the request, last chunk of the request. */
-  readonly first: boolean;
-  readonly last: boolean;
   /** Transfers that load its cached prefix. */
   readonly loads: readonly number[];
 }
 
-/** Work of one forward pass. Requests that decode alongside (mixed batches) come with #5. */
+/** Requests that decode together. */
+export interface DecodeBatch extends PassBatch {
+  /** Borrowed until the step or run ends. */
+  readonly requests: readonly number[];
+}
+
+/** Work of one forward pass: chunks of prompts, and at most one token for a decode batch. */
 export interface Step {
   readonly id: number;
   readonly chunks: readonly Chunk[];
+  /** Each of these gets one token; null when none decodes alongside. */
+  readonly decode: DecodeBatch | null;
 }
 
 /** A batch that decodes until `maxSteps` or `cutRun`. */
-export interface Run {
+export interface Run extends DecodeBatch {
   readonly id: number;
-  readonly batch: number;
-  readonly contextTokens: number;
   readonly maxSteps: number;
-  /** Requests in it; borrowed until the run ends. */
-  readonly requests: readonly number[];
 }
 
 /**

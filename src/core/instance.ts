@@ -1,23 +1,31 @@
 /**
  * Instance: one engine over some GPUs. With the role prefill it queues prompts, computes them in
  * chunks and streams their KV to the decode instance; with the role decode it batches requests and
- * steps them to their end; with both it does what a coupled engine does, prefill first.
+ * steps them to their end; with both it is a coupled engine. Which prompts and whether the decode
+ * batch go into the next pass is the batching policy's choice.
  *
  * Here each fact goes to the part that it concerns, and the GPUs to the side whose turn it is.
  */
+import { Batcher } from './batcher.ts';
 import { DecodeSide } from './decode-side.ts';
-import { assert } from './errors.ts';
+import { assert, PolicyError } from './errors.ts';
 import { Handoff } from './handoff.ts';
 import { IdSource, type Machine } from './host.ts';
 import type { InstanceWorld } from './instance-world.ts';
 import type * as M from './messages.ts';
+import type { BatchingPolicy, QueuePolicy } from './policy.ts';
 import { PrefillSide } from './prefill-side.ts';
-import { PromptState, Prompts } from './prompts.ts';
+import { type Prompt, Prompts } from './prompts.ts';
 import { RequestEnds } from './request-ends.ts';
 import { Restorable } from './snapshot.ts';
 import { CONDUCTOR, type Role } from './topology.ts';
 
 export type { InstanceWorld } from './instance-world.ts';
+
+export interface InstancePolicies {
+  readonly batching: BatchingPolicy;
+  readonly queue: QueuePolicy;
+}
 
 export class Instance extends Restorable implements Machine {
   readonly world: InstanceWorld;
@@ -30,19 +38,22 @@ export class Instance extends Restorable implements Machine {
   private roles: readonly Role[];
   /** The conductor waits to hear that nothing is left of earlier work. */
   private tellsIdle = false;
+  private readonly batcher: Batcher;
 
-  constructor(world: InstanceWorld, incarnation: number) {
+  constructor(world: InstanceWorld, policies: InstancePolicies, incarnation: number) {
     super();
     this.world = world;
     this.incarnation = incarnation;
     const ids = new IdSource(incarnation);
     const ends = new RequestEnds(world);
-    const prompts = new Prompts(world, ends);
+    const prompts = new Prompts(world, ends, policies.queue);
     const handoff = new Handoff(world, ids, prompts);
-    const decode = new DecodeSide(world, ids, ends);
+    const batcher = new Batcher(policies.batching, world.settings);
+    const decode = new DecodeSide(world, ids, ends, batcher);
     this.ends = ends;
     this.prompts = prompts;
     this.handoff = handoff;
+    this.batcher = batcher;
     this.decode = decode;
     this.prefill = new PrefillSide(world, ids, ends, prompts, handoff, decode);
     this.roles = world.spec.roles;
@@ -108,16 +119,52 @@ export class Instance extends Restorable implements Machine {
   }
 
   /**
-   * Gives the GPUs their next work, if they are free: prompts first, then the decode batch. Without
-   * news it does nothing a second time, so it may follow every fact.
+   * Gives the GPUs their next work, if they are free. Without news it does nothing a second time,
+   * so it may follow every fact.
    */
   private next(nowNs: number): void {
     const { prefill, decode } = this;
-    const prompt = prefill.turn();
-    if (prompt === null || prompt.state === PromptState.starved) decode.advance(nowNs);
-    else if (prompt.state === PromptState.acquiring || prompt.step !== 0) return;
+    if (prefill.isStepping) return;
+    this.look(nowNs);
+    if (!prefill.isAsking && this.begin()) return;
+    if (prefill.isAcquiring) return;
+    const prompts = prefill.computable;
+    if (prompts.length === 0) decode.advance(nowNs);
     else if (decode.isRunning) decode.cutRun();
-    else prefill.startChunk(prompt, nowNs);
+    else this.startPass(prompts, nowNs);
+  }
+
+  /** Shows the batching policy how things are. */
+  private look(nowNs: number): void {
+    const { engine } = this.batcher;
+    engine.nowNs = nowNs;
+    engine.prompts = this.prefill.prompts;
+    engine.decoding = this.decode.decoding;
+    engine.joining = this.decode.waiting;
+  }
+
+  /** Begins the next prompt, if there is one and the policy wants it; answers whether it did. */
+  private begin(): boolean {
+    const next = this.prompts.nextReady();
+    if (next === undefined || !this.batcher.begins(next)) return false;
+    this.prefill.begin(next);
+    return true;
+  }
+
+  private startPass(prompts: readonly Prompt[], nowNs: number): void {
+    const { prefill, decode, batcher } = this;
+    batcher.engine.prompts = prompts;
+    const pass = batcher.plan();
+    if (pass.tokens.length > 0) {
+      if (pass.decode) decode.admit(nowNs);
+      const alongside = pass.decode && decode.decoding > 0;
+      prefill.startStep(pass.tokens, alongside ? decode.members() : null, nowNs);
+      return;
+    }
+    // One step of decode, after which the prompts are looked at again.
+    decode.advance(nowNs);
+    if (!decode.isRunning) throw new PolicyError('the batching policy leaves the GPUs idle');
+    decode.cutRun();
   }
 
   private tellRoles(): void {

@@ -358,6 +358,9 @@ export interface StepEnded {
   /** From start to end, and the part of it that computed (the rest waited for KV). */
   readonly durationNs: number;
   readonly computeNs: number;
+  /** Requests of the decode batch that got a token in it, and what they added to computeNs. */
+  readonly decoded: number;
+  readonly decodeNs: number;
 }
 
 /** Steps [0, steps) of a decode run ended; each gave every request of the batch one token. */

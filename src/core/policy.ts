@@ -38,6 +38,8 @@ export const POLICY_KINDS = [
   'disaggregation',
   'admission',
   'rail',
+  'batching',
+  'queue',
 ] as const;
 export type PolicyKind = (typeof POLICY_KINDS)[number];
 
@@ -52,6 +54,8 @@ export interface PolicyPorts {
   };
   readonly admission: { readonly context: PolicyContext; readonly policy: AdmissionPolicy };
   readonly rail: { readonly context: RailContext; readonly policy: RailPolicy };
+  readonly batching: { readonly context: EngineContext; readonly policy: BatchingPolicy };
+  readonly queue: { readonly context: EngineContext; readonly policy: QueuePolicy };
 }
 
 /** What the files of each kind export. */
@@ -95,6 +99,18 @@ export function defineRail<const T extends Params>(
   definition: Definition<RailContext, RailPolicy, T>,
 ): PolicyModule<RailContext, RailPolicy, T> {
   return { kind: 'rail', ...definition };
+}
+
+export function defineBatching<const T extends Params>(
+  definition: Definition<EngineContext, BatchingPolicy, T>,
+): PolicyModule<EngineContext, BatchingPolicy, T> {
+  return { kind: 'batching', ...definition };
+}
+
+export function defineQueue<const T extends Params>(
+  definition: Definition<EngineContext, QueuePolicy, T>,
+): PolicyModule<EngineContext, QueuePolicy, T> {
+  return { kind: 'queue', ...definition };
 }
 
 // --- eviction ---------------------------------------------------------------------------------
@@ -342,6 +358,59 @@ export interface SliceEnd {
   /** Since it was posted. */
   readonly durationNs: number;
   readonly ok: boolean;
+}
+
+// --- within an engine -------------------------------------------------------------------------
+
+/** What the policies of one instance may know. */
+export interface EngineContext extends PolicyContext {
+  /** The instance, for `estimate`. */
+  readonly instance: number;
+}
+
+/** A prompt on an instance. */
+export interface PromptView {
+  readonly request: Request;
+  /** Tokens to compute in all: the input, and what was decoded before a preemption. */
+  readonly promptTokens: number;
+  /** Of these, tokens whose KV is there; before the prompt begins, those believed cached. */
+  readonly doneTokens: number;
+}
+
+/** The prompts and the decode batch of an engine between two passes. */
+export interface EngineView {
+  readonly nowNs: number;
+  /** Prompts that have begun and are not done, in the order in which they began. */
+  readonly prompts: readonly PromptView[];
+  /** Requests in the decode batch, those that wait to join it, and how many it may hold. */
+  readonly decoding: number;
+  readonly joining: number;
+  readonly batchRequests: number;
+  /** The setting `prefillChunk`, tokens. */
+  readonly chunkTokens: number;
+}
+
+export interface BatchPlan {
+  /** Tokens to compute of each of the view's prompts, in their order; missing ones are 0. */
+  readonly tokens: readonly number[];
+  /** Whether the decode batch makes a token in the same pass. */
+  readonly decode: boolean;
+}
+
+/** Which work goes into the next pass. Where no prompt is computed the batch decodes in a run. */
+export interface BatchingPolicy {
+  /** Whether `next`, the first of the queue, begins now: it then asks for its working memory. */
+  begins(next: PromptView, engine: EngineView): boolean;
+  /** The next pass. All prompts of `engine` have their memory. */
+  plan(engine: EngineView): BatchPlan;
+  /** Whether requests that wait may join the decode batch; without it, always. */
+  joins?(engine: EngineView): boolean;
+}
+
+/** The order in which prompts take their turn. */
+export interface QueuePolicy {
+  /** Asked once, at dispatch. Least rank first; equal ranks in order of dispatch. */
+  rank(prompt: PromptView, nowNs: number): number;
 }
 
 export type EvictionModule = PolicyModules['eviction'];

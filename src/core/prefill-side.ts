@@ -1,13 +1,14 @@
 /**
- * The prefill side of an instance: queues the prompts that are dispatched to it, takes them in turn
- * once their blocks and their working memory are there, and computes them in chunks.
+ * The prefill side of an instance: queues the prompts that are dispatched to it, begins them in
+ * turn once their blocks and their working memory are there, and computes them in chunks. How many
+ * have begun at a time, and how much of each goes into a pass, is the batching policy's affair.
  */
 import type { DecodeSide } from './decode-side.ts';
 import type { Handoff } from './handoff.ts';
-import { type IdSource, Mark } from './host.ts';
+import { type Chunk, type DecodeBatch, type IdSource, Mark } from './host.ts';
 import { type InstanceWorld, late, ownStore } from './instance-world.ts';
 import type * as M from './messages.ts';
-import { chunkEnd, type Prompt, PromptState, type Prompts } from './prompts.ts';
+import { type Prompt, PromptState, type Prompts } from './prompts.ts';
 import { attemptKey, Outcome } from './request.ts';
 import type { RequestEnds } from './request-ends.ts';
 import { CONDUCTOR } from './topology.ts';
@@ -18,39 +19,69 @@ export class PrefillSide {
   readonly world: InstanceWorld;
   private readonly ids: IdSource;
   private readonly ends: RequestEnds;
-  private readonly prompts: Prompts;
+  private readonly queue: Prompts;
   private readonly handoff: Handoff;
   private readonly decode: DecodeSide;
   /** Sequence number of the last dispatch taken. */
   dispatchSequence = 0;
-  /** On the GPUs, or next on them. */
-  private current: Prompt | null = null;
+  /** Begun and not done, in that order; only the last may still lack its memory. */
+  private readonly begun: Prompt[] = [];
+  /** On the GPUs, or 0. */
+  private step = 0;
 
   constructor(
     world: InstanceWorld,
     ids: IdSource,
     ends: RequestEnds,
-    prompts: Prompts,
+    queue: Prompts,
     handoff: Handoff,
     decode: DecodeSide,
   ) {
     this.world = world;
     this.ids = ids;
     this.ends = ends;
-    this.prompts = prompts;
+    this.queue = queue;
     this.handoff = handoff;
     this.decode = decode;
   }
 
   get isIdle(): boolean {
-    return this.current === null;
+    return this.begun.length === 0 && this.step === 0;
+  }
+
+  get isStepping(): boolean {
+    return this.step !== 0;
+  }
+
+  /** The last that began asks for its memory, or waits for it. */
+  get isAsking(): boolean {
+    const { begun } = this;
+    if (begun.length === 0) return false;
+    const { state } = begun[begun.length - 1];
+    return state === PromptState.acquiring || state === PromptState.starved;
+  }
+
+  /** An answer about memory is on its way: it comes before time goes on. */
+  get isAcquiring(): boolean {
+    const { begun } = this;
+    return begun.length > 0 && begun[begun.length - 1].state === PromptState.acquiring;
+  }
+
+  /** Begun prompts, those without memory too. */
+  get prompts(): readonly Prompt[] {
+    return this.begun;
+  }
+
+  /** Prompts that can be computed now. */
+  get computable(): readonly Prompt[] {
+    return this.isAsking ? this.begun.slice(0, -1) : this.begun;
   }
 
   // --- the queue ------------------------------------------------------------------------------
 
   onDispatch(nowNs: number, body: M.Dispatch): void {
     const { request } = body;
-    const { prompts, ends, decode } = this;
+    const { queue: prompts, ends, decode } = this;
     const key = attemptKey(request.id, request.attempt);
     // After a hole, which only a reset makes, the conductor sends again from there.
     if (body.sequence !== this.dispatchSequence + 1) {
@@ -68,7 +99,7 @@ export class PrefillSide {
     }
     const { sources, sourceBlocks } = body;
     const fetches = sources.length > 0 && sourceBlocks > body.localBlocks;
-    prompts.enqueue(key, body, fetches);
+    prompts.enqueue(key, body, fetches, nowNs);
     if (!fetches) return;
     const instance = spec.id;
     const ask: M.FetchBlocks = { kind: 'fetchBlocks', request, instance, sources, sourceBlocks };
@@ -76,7 +107,7 @@ export class PrefillSide {
   }
 
   onFetched(nowNs: number, body: M.Fetched): void {
-    const prompt = this.prompts.of(body.request, body.attempt);
+    const prompt = this.queue.of(body.request, body.attempt);
     if (prompt?.state !== PromptState.fetching) {
       late(this.world);
       return;
@@ -85,25 +116,21 @@ export class PrefillSide {
     prompt.state = PromptState.ready;
   }
 
-  /** The prompt whose turn it is; a new one begins by asking for its working memory. */
-  turn(): Prompt | null {
-    if (this.current !== null) return this.current;
-    const prompt = this.prompts.takeReady();
-    if (prompt === undefined) return null;
-    this.current = prompt;
+  /** Begins a prompt: it asks for its working memory. */
+  begin(prompt: Prompt): void {
+    this.queue.take(prompt);
+    this.begun.push(prompt);
     prompt.state = PromptState.acquiring;
     const { host, spec } = this.world;
     const { request } = prompt;
     const own = prompt.decodeInstance === spec.id;
     const hbmTokens = request.inputTokens + (own ? request.outputTokens : 0);
     host.send(ownStore(this.world), { kind: 'acquire', request, instance: spec.id, hbmTokens });
-    return prompt;
   }
 
   onAcquired(nowNs: number, body: M.Acquired): void {
-    const prompt = this.prompts.of(body.request, body.attempt);
-    const asked = prompt?.state === PromptState.acquiring || prompt?.state === PromptState.starved;
-    if (prompt === undefined || this.current !== prompt || !asked) {
+    const prompt = this.queue.of(body.request, body.attempt);
+    if (prompt === undefined || !this.isAsking || this.begun.at(-1) !== prompt) {
       late(this.world);
       return;
     }
@@ -124,11 +151,11 @@ export class PrefillSide {
       host.mark(request.id, Mark.staleTokens, stale);
     }
     if (prompt.cancelled) this.drop(prompt, nowNs);
-    else if (this.prompts.leaves(prompt)) this.handoff.reserve(prompt);
+    else if (this.queue.leaves(prompt)) this.handoff.reserve(prompt);
   }
 
   onAcquireWaits(body: M.AcquireWaits): void {
-    const prompt = this.prompts.of(body.request, body.attempt);
+    const prompt = this.queue.of(body.request, body.attempt);
     if (prompt?.state !== PromptState.acquiring) {
       late(this.world);
       return;
@@ -138,57 +165,86 @@ export class PrefillSide {
 
   // --- computing ------------------------------------------------------------------------------
 
-  startChunk(prompt: Prompt, nowNs: number): void {
-    const { host, settings, spec, kv } = this.world;
-    const { request, doneTokens } = prompt;
-    const toToken = chunkEnd(prompt, settings.chunkTokens);
-    const last = toToken === request.inputTokens;
-    const first = prompt.chunks++ === 0;
-    if (first) host.mark(request.id, Mark.startedNs, nowNs);
+  /** Starts a pass over `tokens[i]` of the i-th begun prompt, and `decode` alongside. */
+  startStep(tokens: readonly number[], decode: DecodeBatch | null, nowNs: number): void {
+    const { begun, world } = this;
     const step = this.ids.next();
+    this.step = step;
+    const chunks: Chunk[] = [];
+    for (let i = 0; i < tokens.length; i++) {
+      if (tokens[i] > 0) chunks.push(this.chunk(begun[i], tokens[i], step, nowNs));
+    }
+    world.host.startStep({ id: step, chunks, decode });
+    for (let i = 0; i < tokens.length; i++) if (tokens[i] > 0) this.follow(begun[i], step);
+  }
+
+  private chunk(prompt: Prompt, tokens: number, step: number, nowNs: number): Chunk {
+    const { request, doneTokens, promptTokens } = prompt;
+    const toToken = doneTokens + tokens;
+    const first = prompt.chunks++ === 0;
+    if (first) this.world.host.mark(request.id, Mark.startedNs, nowNs);
     prompt.step = step;
-    host.startStep({
-      id: step,
-      chunks: [
-        {
-          request: request.id,
-          fromToken: doneTokens,
-          toToken,
-          first,
-          last,
-          loads: first ? prompt.loads : NONE,
-        },
-      ],
-    });
-    const whole = Math.floor(toToken / kv.blockTokens);
-    const toBlock = last ? request.blocks.length : whole;
+    prompt.stepEnd = toToken;
+    return {
+      request: request.id,
+      fromToken: doneTokens,
+      toToken,
+      first,
+      last: toToken === promptTokens,
+      loads: first ? prompt.loads : NONE,
+    };
+  }
+
+  /** Sends what the step makes of a prompt to the cache, and to the decode instance. */
+  private follow(prompt: Prompt, step: number): void {
+    const { host, spec, kv } = this.world;
+    const { request, doneTokens, stepEnd } = prompt;
+    const whole = Math.floor(stepEnd / kv.blockTokens);
+    const toBlock = stepEnd >= request.inputTokens ? request.blocks.length : whole;
+    const first = prompt.chunks === 1;
     const fromBlock = first ? prompt.hitBlocks : Math.floor(doneTokens / kv.blockTokens);
     if (toBlock > fromBlock) {
       const store = ownStore(this.world);
       const instance = spec.id;
       host.send(store, { kind: 'saveBlocks', request, instance, step, fromBlock, toBlock });
     }
-    if (prompt.space === 'granted') this.handoff.stream(prompt, toToken, step);
+    if (prompt.space === 'granted') this.handoff.stream(prompt, stepEnd, step);
   }
 
   onStepEnded(nowNs: number, body: M.StepEnded): void {
-    const prompt = this.current;
-    if (prompt === null || body.step !== prompt.step) {
+    if (body.step !== this.step) {
       late(this.world);
       return;
     }
+    this.step = 0;
+    if (body.decoded > 0) this.decode.advanceBy(1, nowNs);
+    const { begun } = this;
+    let kept = 0;
+    for (let i = 0; i < begun.length; i++) {
+      const prompt = begun[i];
+      if (prompt.step !== body.step || !this.endChunk(prompt, body.computeNs, nowNs)) {
+        begun[kept++] = prompt;
+      }
+    }
+    begun.length = kept;
+  }
+
+  /** Answers whether the prompt is done, or given up. */
+  private endChunk(prompt: Prompt, computeNs: number, nowNs: number): boolean {
     prompt.step = 0;
-    prompt.computeNs += body.computeNs;
-    prompt.doneTokens = chunkEnd(prompt, this.world.settings.chunkTokens);
+    prompt.computeNs += computeNs;
+    prompt.doneTokens = prompt.stepEnd;
     if (this.world.settings.hbmCache) this.keepComputed(prompt);
-    if (prompt.cancelled) this.drop(prompt, nowNs);
-    else if (prompt.doneTokens === prompt.request.inputTokens) this.finish(prompt, nowNs);
+    if (prompt.cancelled) this.queue.abandon(prompt, Outcome.cancelled, nowNs);
+    else if (prompt.doneTokens === prompt.promptTokens) this.finish(prompt, nowNs);
+    else return false;
+    return true;
   }
 
   /** Tells the store which blocks are whole in HBM, so that others can share them. */
   private keepComputed({ request, doneTokens }: Prompt): void {
     const { host, spec, kv } = this.world;
-    const whole = doneTokens === request.inputTokens;
+    const whole = doneTokens >= request.inputTokens;
     const toBlock = whole ? request.blocks.length : Math.floor(doneTokens / kv.blockTokens);
     const store = ownStore(this.world);
     host.send(store, { kind: 'computed', request, instance: spec.id, toBlock });
@@ -201,12 +257,11 @@ export class PrefillSide {
     host.mark(id, Mark.firstTokenNs, nowNs);
     host.mark(id, Mark.computeNs, prompt.computeNs);
     host.send(CONDUCTOR, { kind: 'prefilled', request: id, attempt });
-    this.current = null;
     if (request.outputTokens === 1) {
-      this.prompts.end(prompt);
+      this.queue.end(prompt);
       this.ends.report(request, Outcome.completed, nowNs);
     } else if (prompt.decodeInstance === spec.id) {
-      this.prompts.forget(prompt);
+      this.queue.forget(prompt);
       this.decode.join(request);
     } else this.handoff.begin(prompt);
   }
@@ -217,12 +272,16 @@ export class PrefillSide {
   cancel(prompt: Prompt, nowNs: number): void {
     if (prompt.state === PromptState.draining) return;
     prompt.cancelled = true;
-    const busy = this.current === prompt || prompt.offered;
-    if (!busy) this.prompts.abandon(prompt, Outcome.cancelled, nowNs);
+    // One that has memory and is in no pass would hold it until its next.
+    const idle = prompt.state === PromptState.computing && prompt.step === 0;
+    const busy = this.begun.includes(prompt) && !idle;
+    if (busy || prompt.offered) return;
+    this.drop(prompt, nowNs);
   }
 
   private drop(prompt: Prompt, nowNs: number): void {
-    this.current = null;
-    this.prompts.abandon(prompt, Outcome.cancelled, nowNs);
+    const at = this.begun.indexOf(prompt);
+    if (at >= 0) this.begun.splice(at, 1);
+    this.queue.abandon(prompt, Outcome.cancelled, nowNs);
   }
 }

@@ -2,9 +2,11 @@
  * The prompts of an instance, from dispatch until it holds nothing for them any more: what is known
  * of each, which of them wait for their turn, and how one is given up.
  */
+import { PolicyError } from './errors.ts';
 import { type InstanceWorld, storeOf } from './instance-world.ts';
 import type { Dispatch, LiveRequest } from './messages.ts';
-import { attemptKey, type Outcome, Phase, type Request } from './request.ts';
+import type { QueuePolicy } from './policy.ts';
+import { attemptKey, cachedTokens, type Outcome, Phase, type Request } from './request.ts';
 import type { RequestEnds } from './request-ends.ts';
 
 export const PromptState = {
@@ -27,6 +29,12 @@ export type PromptState = (typeof PromptState)[keyof typeof PromptState];
 
 export interface Prompt {
   readonly request: Request;
+  /** Tokens to compute: the input, and those that were decoded before a preemption. */
+  readonly promptTokens: number;
+  /** Tokens decoded before a preemption, or 0. */
+  readonly made: number;
+  /** Place in the queue: least first. */
+  readonly rank: number;
   readonly decodeInstance: number;
   state: PromptState;
   cancelled: boolean;
@@ -34,12 +42,13 @@ export interface Prompt {
   /** Transfers that bring what is cached of it into HBM. */
   loads: readonly number[];
   hitBlocks: number;
-  /** Tokens whose KV is in HBM, the cached ones included. */
+  /** Tokens whose KV is in HBM, the cached ones included; before, those believed cached. */
   doneTokens: number;
   /** Chunks started. */
   chunks: number;
-  /** Step that computes a chunk of it now, or 0. */
+  /** Step that computes a chunk of it now, or 0, and the token at which that chunk ends. */
   step: number;
+  stepEnd: number;
   computeNs: number;
   /** Decode space: asked for, granted. */
   space: 'none' | 'asked' | 'granted';
@@ -55,22 +64,19 @@ export interface Prompt {
 
 const NONE: readonly number[] = [];
 
-/** Token at which the chunk that is computed now, or next, ends. */
-export function chunkEnd({ doneTokens, request }: Prompt, chunkTokens: number): number {
-  return Math.min(doneTokens + chunkTokens, request.inputTokens);
-}
-
 export class Prompts {
   readonly world: InstanceWorld;
   private readonly ends: RequestEnds;
   /** By attempt, in order of dispatch. */
   private readonly prompts = new Map<number, Prompt>();
-  /** Keys of prompts that wait to be computed, in order of dispatch. */
+  /** Keys of prompts that wait to be computed, in their order. */
   private readonly queue: number[] = [];
+  private readonly order: QueuePolicy;
 
-  constructor(world: InstanceWorld, ends: RequestEnds) {
+  constructor(world: InstanceWorld, ends: RequestEnds, order: QueuePolicy) {
     this.world = world;
     this.ends = ends;
+    this.order = order;
   }
 
   get isEmpty(): boolean {
@@ -98,18 +104,31 @@ export class Prompts {
     return prompt.decodeInstance !== this.world.spec.id && prompt.request.outputTokens > 1;
   }
 
-  enqueue(key: number, body: Dispatch, fetches: boolean): void {
-    this.prompts.set(key, {
-      request: body.request,
-      decodeInstance: body.decodeInstance,
-      state: fetches ? PromptState.fetching : PromptState.ready,
+  enqueue(key: number, body: Dispatch, fetches: boolean, nowNs: number): void {
+    const { request, decodeInstance } = body;
+    const { inputTokens: promptTokens } = request;
+    const expectedBlocks = Math.max(body.localBlocks, body.sourceBlocks);
+    const { blockTokens } = this.world.kv;
+    const doneTokens =
+      expectedBlocks === 0 ? 0 : cachedTokens(expectedBlocks, blockTokens, promptTokens);
+    const rank = this.order.rank({ request, promptTokens, doneTokens }, nowNs);
+    if (Number.isNaN(rank)) throw new PolicyError('the queue policy ranked a prompt NaN');
+    const state = fetches ? PromptState.fetching : PromptState.ready;
+    this.add(key, {
+      request,
+      promptTokens,
+      made: 0,
+      rank,
+      decodeInstance,
+      state,
       cancelled: false,
-      expectedBlocks: Math.max(body.localBlocks, body.sourceBlocks),
+      expectedBlocks,
       loads: NONE,
       hitBlocks: 0,
-      doneTokens: 0,
+      doneTokens,
       chunks: 0,
       step: 0,
+      stepEnd: 0,
       computeNs: 0,
       space: 'none',
       parking: 'no',
@@ -118,26 +137,36 @@ export class Prompts {
       handoffRetries: 0,
       offered: false,
     });
-    this.queue.push(key);
   }
 
-  /** Takes the first that is ready out of the queue. */
-  takeReady(): Prompt | undefined {
+  private add(key: number, prompt: Prompt): void {
+    const { queue, prompts } = this;
+    prompts.set(key, prompt);
+    let at = queue.length;
+    while (at > 0 && prompts.get(queue[at - 1])!.rank > prompt.rank) at--;
+    queue.splice(at, 0, key);
+  }
+
+  /** The first that is ready; it stays in the queue until `take`. */
+  nextReady(): Prompt | undefined {
     const { queue, prompts } = this;
     for (let at = 0; at < queue.length; at++) {
-      const prompt = prompts.get(queue[at]);
-      if (prompt?.state !== PromptState.ready) continue;
-      queue.splice(at, 1);
-      return prompt;
+      const prompt = prompts.get(queue[at])!;
+      if (prompt.state === PromptState.ready) return prompt;
     }
     return undefined;
+  }
+
+  /** Takes a prompt out of the queue, if it is there. */
+  take({ request }: Prompt): void {
+    const at = this.queue.indexOf(attemptKey(request.id, request.attempt));
+    if (at >= 0) this.queue.splice(at, 1);
   }
 
   /** Gives a prompt up; what it holds goes when nothing reads it any more. */
   abandon(prompt: Prompt, outcome: Outcome, nowNs: number): void {
     const { request } = prompt;
-    const at = this.queue.indexOf(attemptKey(request.id, request.attempt));
-    if (at >= 0) this.queue.splice(at, 1);
+    this.take(prompt);
     if (prompt.streams > 0) prompt.state = PromptState.draining;
     else this.letGo(prompt);
     this.ends.report(request, outcome, nowNs);

@@ -17,12 +17,6 @@ export class GapHistogram {
     this.total += times;
   }
 
-  /** One entry was counted with another value than it had. */
-  move(fromNs: number, toNs: number): void {
-    this.counts[bucket(fromNs)]--;
-    this.counts[bucket(toNs)]++;
-  }
-
   /** Nearest-rank percentile, ns; null when empty. */
   percentile(share: number): number | null {
     if (this.total === 0) return null;

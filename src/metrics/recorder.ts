@@ -21,13 +21,18 @@ import { meanOfLongest } from './select.ts';
 /** Share of a request's gaps that its TBT is the mean of. */
 const LONGEST_SHARE = 0.1;
 
-/** Step durations of one instance since its batch was last empty. */
+/** Times between the decode steps of one instance since its batch was last empty. */
 interface GapLog {
+  /** End of a step after the end of the one before: what stood between them is in it. */
   gapsNs: Float64Array;
   /** Steps logged, and the number of the first of them since the start. */
   length: number;
   base: number;
   batch: number;
+  /** Requests of the batch that have not decoded yet. */
+  fresh: number[];
+  /** End of the last step. */
+  lastNs: number;
 }
 
 export class Recorder implements Observer {
@@ -57,8 +62,9 @@ export class Recorder implements Observer {
   private lastFinishNs = Number.NEGATIVE_INFINITY;
   private readonly addresses: AddressBook;
   private readonly logs: GapLog[] = [];
-  /** Number of the first decode step of each request. */
+  /** Number of the first decode step of each request, and its gap, the hand-off in it. */
   private readonly firstStep: Float64Array;
+  private readonly firstGapNs: Float64Array;
   /** Transfers under way, by initiator. */
   private readonly moving: Map<number, Transfer>[] = [];
 
@@ -70,12 +76,20 @@ export class Recorder implements Observer {
     this.columns = Array.from({ length: MARK_COUNT }, column);
     this.tbtNs = column();
     this.firstStep = column();
+    this.firstGapNs = column();
     const instances = topology.instances.length;
     this.prefillBusyNs = new Float64Array(instances);
     this.decodeBusyNs = new Float64Array(instances);
     this.decodeSteps = new Float64Array(instances);
     for (let i = 0; i < instances; i++) {
-      this.logs.push({ gapsNs: new Float64Array(4096), length: 0, base: 0, batch: 0 });
+      this.logs.push({
+        gapsNs: new Float64Array(4096),
+        length: 0,
+        base: 0,
+        batch: 0,
+        fresh: [],
+        lastNs: 0,
+      });
     }
     for (let i = 0; i < this.addresses.count; i++) this.moving.push(new Map());
     const perNode = () => new Float64Array(topology.nodes.length);
@@ -103,8 +117,9 @@ export class Recorder implements Observer {
     const { body } = fact;
     // A timer that finds nothing to do is not part of the run.
     if (body.kind !== 'wake') this.endNs = fact.atNs;
-    if (body.kind === 'runEnded') this.onRunEnded(this.addresses.instanceId(to), body);
-    else if (body.kind === 'stepEnded') this.onStepEnded(this.addresses.instanceId(to), body);
+    if (body.kind === 'runEnded') this.onRunEnded(this.addresses.instanceId(to), fact.atNs, body);
+    else if (body.kind === 'stepEnded')
+      this.onStepEnded(this.addresses.instanceId(to), fact.atNs, body);
     else if (body.kind === 'transferEnded') this.onTransferEnded(to, body);
   }
 
@@ -125,12 +140,35 @@ export class Recorder implements Observer {
 
   // --- compute --------------------------------------------------------------------------------
 
-  private onStepEnded(instance: number, body: StepEnded): void {
-    this.prefillBusyNs[instance] += body.durationNs;
+  /** A step over prompts; where a batch decodes alongside, it pays what it adds. */
+  private onStepEnded(instance: number, atNs: number, body: StepEnded): void {
+    const { durationNs, decodeNs, decoded } = body;
+    this.prefillBusyNs[instance] += durationNs - decodeNs;
+    if (decoded === 0) return;
+    this.decodeBusyNs[instance] += decodeNs;
+    this.decodeSteps[instance]++;
+    const log = this.room(instance, 1);
+    this.firstOf(log, atNs, durationNs);
   }
 
-  private onRunEnded(instance: number, body: RunEnded): void {
+  private onRunEnded(instance: number, atNs: number, body: RunEnded): void {
     const { steps, gapsNs, from } = body;
+    const log = this.room(instance, steps);
+    let busyNs = 0;
+    for (let i = 0; i < steps; i++) busyNs += gapsNs[from + i];
+    this.firstOf(log, atNs - busyNs + gapsNs[from], gapsNs[from]);
+    for (let i = 1; i < steps; i++) {
+      const gapNs = gapsNs[from + i];
+      log.gapsNs[log.length++] = gapNs;
+      this.gaps.add(gapNs, log.batch);
+    }
+    log.lastNs = atNs;
+    this.decodeBusyNs[instance] += busyNs;
+    this.decodeSteps[instance] += steps;
+  }
+
+  /** The instance's log with room for so many steps more. */
+  private room(instance: number, steps: number): GapLog {
     const log = this.logs[instance];
     if (log.batch === 0) {
       log.base += log.length;
@@ -141,25 +179,33 @@ export class Recorder implements Observer {
       grown.set(log.gapsNs);
       log.gapsNs = grown;
     }
-    let busyNs = 0;
-    for (let i = 0; i < steps; i++) {
-      const gapNs = gapsNs[from + i];
-      log.gapsNs[log.length + i] = gapNs;
-      busyNs += gapNs;
-      this.gaps.add(gapNs, log.batch);
+    return log;
+  }
+
+  /**
+   * Logs the first step of a run, or a step by itself, which ended at `endNs` and took `stepNs`.
+   * Those who were in the batch before waited since their last; the others since their first token.
+   */
+  private firstOf(log: GapLog, endNs: number, stepNs: number): void {
+    const { fresh, batch } = log;
+    const old = batch - fresh.length;
+    const gapNs = old > 0 ? endNs - log.lastNs : stepNs;
+    log.gapsNs[log.length++] = gapNs;
+    if (old > 0) this.gaps.add(gapNs, old);
+    for (const request of fresh) {
+      const handoffNs =
+        this.columns[Mark.joinedNs][request] - this.columns[Mark.firstTokenNs][request];
+      this.firstGapNs[request] = stepNs + handoffNs;
+      this.gaps.add(stepNs + handoffNs, 1);
     }
-    log.length += steps;
-    this.decodeBusyNs[instance] += busyNs;
-    this.decodeSteps[instance] += steps;
+    fresh.length = 0;
+    log.lastNs = endNs;
   }
 
   private onJoined(instance: number, request: number): void {
-    const log = this.logs[instance];
-    if (log.batch === 0) {
-      log.base += log.length;
-      log.length = 0;
-    }
+    const log = this.room(instance, 0);
     log.batch++;
+    log.fresh.push(request);
     this.firstStep[request] = log.base + log.length;
   }
 
@@ -172,11 +218,12 @@ export class Recorder implements Observer {
     log.batch--;
     const start = first - log.base;
     const gaps = log.length - start;
-    if (gaps === 0) return;
-    const handoffNs =
-      this.columns[Mark.joinedNs][request] - this.columns[Mark.firstTokenNs][request];
-    const firstGapNs = log.gapsNs[start] + handoffNs;
-    this.gaps.move(log.gapsNs[start], firstGapNs);
+    if (gaps === 0) {
+      const at = log.fresh.indexOf(request);
+      if (at >= 0) log.fresh.splice(at, 1);
+      return;
+    }
+    const firstGapNs = this.firstGapNs[request];
     const longest = Math.ceil(LONGEST_SHARE * gaps);
     this.tbtNs[request] = meanOfLongest(log.gapsNs, start, log.length, firstGapNs, longest);
   }

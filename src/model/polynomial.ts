@@ -12,12 +12,22 @@
  * whole batch, and each request after the first adds the compute of a roofline: its FLOPs per token
  * over the node's peak at a utilisation of 0.18 (typical of A100 decode), 0.31 ms. That errs to the
  * slow side: a roofline hides this compute behind the reading of weights up to a batch of about 34.
+ *
+ * Passes. The fit is of prompts of 8,192 tokens and more; it is read as holding one pass per prompt
+ * (in the constant) and one per 8,192 tokens. A pass of t < 8,192 tokens that leaves a prompt
+ * unfinished costs one pass's launches more, less the share t / 8,192 that the fit holds: that is
+ * what small chunks cost. Launches are what the decode step at no context takes beyond the reading
+ * of weights (the roofline's, at 0.8 of the memory's bandwidth): 26.2 - 10.8 = 15.4 ms. A decode
+ * batch alongside adds the context term for its tokens, and each request of it one token at the
+ * prompt's linear rate: weights and launches are the pass's. No pass is shorter than its decode
+ * step alone.
  */
-import type { CostModel } from '../core/cost.ts';
+import type { CostModel, PassBatch, PassChunk } from '../core/cost.ts';
 import { NS_PER_MS, NS_PER_S } from '../core/units.ts';
 import { ACCELERATORS } from './accelerators.ts';
 import { DecodeGrid } from './decode-grid.ts';
-import { headFlopsPerToken, LLM_SHAPES, layerFlopsPerToken } from './llm.ts';
+import { headFlopsPerToken, LLM_SHAPES, layerFlopsPerToken, weightBytes } from './llm.ts';
+import { MEMORY_EFFICIENCY } from './roofline.ts';
 
 const KILO_TOKENS = 1024;
 
@@ -34,6 +44,9 @@ export interface PolynomialFit {
   readonly decodeContextNs: number;
   /** Per request beyond the first. */
   readonly decodeRequestNs: number;
+  /** Launches of one pass, and the tokens per pass that the fit holds it for. */
+  readonly launchNs: number;
+  readonly passTokens: number;
 }
 
 /** Utilisation of peak that decode reaches on A100 and A800 (reference figure of the field). */
@@ -43,14 +56,19 @@ function fast25(): PolynomialFit {
   const shape = LLM_SHAPES.get('llama3-70b')!;
   const peakFlopsPerNs = 8 * ACCELERATORS.get('a800')!.bf16FlopsPerNs;
   const flops = layerFlopsPerToken(shape) + headFlopsPerToken(shape);
+  const decodeBaseNs = 26.5 * NS_PER_MS - 8 * 0.0355 * NS_PER_MS;
+  const { memoryBytesPerNs } = ACCELERATORS.get('a800')!;
+  const weightsNs = weightBytes(shape, 'bf16') / (8 * memoryBytesPerNs * MEMORY_EFFICIENCY);
   return {
     source: 'Mooncake, FAST25, Figure 14: LLaMA3-70B on 8 x A800; batch term from a roofline',
     prefillConstantNs: 0.0449 * NS_PER_S,
     prefillLinearNs: 0.11316 * NS_PER_S,
     prefillQuadraticNs: 0.000795 * NS_PER_S,
-    decodeBaseNs: 26.5 * NS_PER_MS - 8 * 0.0355 * NS_PER_MS,
+    decodeBaseNs,
     decodeContextNs: 0.0355 * NS_PER_MS,
     decodeRequestNs: flops / (peakFlopsPerNs * A100_DECODE_MFU),
+    launchNs: decodeBaseNs - weightsNs,
+    passTokens: 8192,
   };
 }
 
@@ -72,6 +90,24 @@ export class PolynomialCost extends DecodeGrid implements CostModel {
   prefillNs(fromTokens: number, toTokens: number, first: boolean): number {
     const work = this.promptNs(toTokens) - this.promptNs(fromTokens);
     return first ? work + this.constantNs : work;
+  }
+
+  passNs(chunks: readonly PassChunk[], decode: PassBatch | null): number {
+    let workNs = 0;
+    let tokens = 0;
+    let whole = true;
+    for (const { fromToken, toToken, first, last } of chunks) {
+      workNs += this.prefillNs(fromToken, toToken, first);
+      tokens += toToken - fromToken;
+      if (!last) whole = false;
+    }
+    const { launchNs, passTokens, decodeContextNs, prefillLinearNs } = this.fit;
+    if (!whole && tokens < passTokens) workNs += launchNs * (1 - tokens / passTokens);
+    if (decode === null) return Math.round(workNs);
+    const { batch, contextTokens } = decode;
+    const riding = contextTokens * decodeContextNs + batch * prefillLinearNs;
+    const passNs = Math.round(workNs + riding / KILO_TOKENS);
+    return Math.max(passNs, this.decodeStepNs(batch, contextTokens));
   }
 
   private promptNs(tokens: number): number {

@@ -7,6 +7,11 @@
  * (b^2 - a^2) / 2 pairs, cached tokens cost nothing. A pass reads the weights of the experts that
  * its tokens visit, and the KV of its context once per copy (few KV heads and MLA repeat it).
  *
+ * In a pass over several prompts, or with a decode batch alongside, the FLOPs and the bytes of all
+ * add up, weights are read once and the fixed terms are paid once: that is what batching saves. The
+ * tokens of the decode batch ride in the prompts' matrix products, at prefill's MFU; where they are
+ * so many that they alone would take longer at decode's MFU, they take that.
+ *
  * `FITTED_TO_FAST25` holds the defaults. Fitted to Mooncake, FAST'25, Figure 14 (LLaMA3-70B,
  * 8 x A800): both prefill MFUs to the linear and the quadratic coefficient, the time per layer to
  * decode at batch 1, the time per request to prefill's constant. Memory efficiency 0.8 is
@@ -18,7 +23,7 @@
  * prefill of 512 and 2,048 tokens within 20 %, of 8,192 tokens 39 % (A100) and 56 % (H100) below it
  * (that profile's attention reaches a few percent of peak), decode 44 % and 29 % below it.
  */
-import type { CostModel } from '../core/cost.ts';
+import type { CostModel, PassBatch, PassChunk } from '../core/cost.ts';
 import { NS_PER_MS, NS_PER_US } from '../core/units.ts';
 import type { Accelerator } from './accelerators.ts';
 import { DecodeGrid } from './decode-grid.ts';
@@ -56,13 +61,16 @@ function decodeMfu(accelerator: Accelerator): number {
   return accelerator.name === 'a100' || accelerator.name === 'a800' ? 0.18 : 0.3;
 }
 
+/** Share of the memory bandwidth that kernels reach; AIConfigurator's. */
+export const MEMORY_EFFICIENCY = 0.8;
+
 export function fittedToFast25(accelerator: Accelerator): RooflineFit {
   return {
     source: 'roofline; efficiencies from Mooncake, FAST25, Figure 14 (LLaMA3-70B, 8 x A800)',
     prefillMfu: 0.62,
     attentionMfu: 0.69,
     decodeMfu: decodeMfu(accelerator),
-    memoryEfficiency: 0.8,
+    memoryEfficiency: MEMORY_EFFICIENCY,
     layerNs: 194 * NS_PER_US,
     passNs: 0,
     requestNs: 29.4 * NS_PER_MS,
@@ -132,6 +140,35 @@ export class RooflineCost extends DecodeGrid implements CostModel {
     const memory = this.weightsNs(tokens) + toTokens * this.kvTokenNs;
     const allReduce = tokens * this.allReduceTokenNs;
     return Math.round(Math.max(compute, memory) + allReduce + this.fixedNs + once);
+  }
+
+  passNs(chunks: readonly PassChunk[], decode: PassBatch | null): number {
+    if (chunks.length === 1 && decode === null) {
+      const [{ fromToken, toToken, first }] = chunks;
+      return this.prefillNs(fromToken, toToken, first);
+    }
+    let tokens = 0;
+    let pairs = 0;
+    let context = decode === null ? 0 : decode.contextTokens;
+    let onceNs = 0;
+    for (const { fromToken, toToken, first } of chunks) {
+      tokens += toToken - fromToken;
+      pairs += ((toToken - fromToken) * (toToken + fromToken)) / 2;
+      context += toToken;
+      if (first) onceNs += this.requestNs;
+    }
+    const batch = decode === null ? 0 : decode.batch;
+    const { prefillTokenNs, decodeTokenNs } = this;
+    const riding = tokens * prefillTokenNs + batch * Math.min(prefillTokenNs, decodeTokenNs);
+    const matrices = Math.max(riding, batch * decodeTokenNs);
+    const ownPairs = decode === null ? 0 : decode.contextTokens * this.decodePairNs;
+    const compute = matrices + pairs * this.prefillPairNs + ownPairs;
+    const memory = this.weightsNs(tokens + batch) + context * this.kvTokenNs;
+    const allReduce = (tokens + batch) * this.allReduceTokenNs;
+    const passNs = Math.round(Math.max(compute, memory) + allReduce + this.fixedNs + onceNs);
+    return decode === null
+      ? passNs
+      : Math.max(passNs, this.decodeStepNs(batch, decode.contextTokens));
   }
 
   protected override stepNs(batch: number, contextTokens: number): number {

@@ -165,10 +165,13 @@ export class PerfettoTrace implements Observer {
     if (step === null) return;
     working.step = null;
     const [{ request, fromToken, toToken }] = step.chunks;
-    const slice = this.onInstance(instance, `prefill #${request}`, working.stepNs, endNs);
-    const { computeNs } = ended;
+    const { computeNs, decoded } = ended;
+    const more = step.chunks.length > 1 ? ` +${step.chunks.length - 1}` : '';
+    const alongside = decoded > 0 ? `, decode ${decoded}` : '';
+    const name = `prefill #${request}${more}${alongside}`;
+    const slice = this.onInstance(instance, name, working.stepNs, endNs);
     this.events.slice(slice, { request, fromToken, toToken, computeNs });
-    this.events.flow(request, slice);
+    for (const chunk of step.chunks) this.events.flow(chunk.request, slice);
   }
 
   private runEnded(instance: number, endNs: number, steps: number): void {

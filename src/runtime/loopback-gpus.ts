@@ -45,13 +45,11 @@ export class LoopbackGpus {
 
   startStep(step: Step, nowNs: number): ActiveStep {
     assert(this.step === null && this.run === null, 'a GPU is busy twice');
-    let modelNs = 0;
     let loads = 0;
-    for (const { fromToken, toToken, first, loads: needed } of step.chunks) {
-      modelNs += this.cost.prefillNs(fromToken, toToken, first);
+    for (const { loads: needed } of step.chunks) {
       for (const load of needed) if (this.loading.has(load)) loads++;
     }
-    const computeNs = Math.ceil(modelNs / this.speed);
+    const computeNs = this.computeNs(step.chunks, step.decode);
     this.step = { step, startNs: nowNs, computeNs, loads, followers: [] };
     return this.step;
   }
@@ -75,7 +73,19 @@ export class LoopbackGpus {
     assert(active !== null, 'no step to end');
     this.step = null;
     const { step, startNs, computeNs } = active;
-    return { kind: 'stepEnded', step: step.id, durationNs: nowNs - startNs, computeNs };
+    const { id, chunks, decode } = step;
+    return {
+      kind: 'stepEnded',
+      step: id,
+      durationNs: nowNs - startNs,
+      computeNs,
+      decoded: decode === null ? 0 : decode.batch,
+      decodeNs: decode === null ? 0 : computeNs - this.computeNs(chunks, null),
+    };
+  }
+
+  private computeNs(chunks: Step['chunks'], decode: Step['decode']): number {
+    return Math.ceil(this.cost.passNs(chunks, decode) / this.speed);
   }
 
   startRun(run: Run, nowNs: number): number {

@@ -165,6 +165,7 @@ export class Loopback {
   startStep(address: Address, step: Step): void {
     for (const observer of this.observers) observer.onStep?.(address, step, this.nowNs);
     const instance = this.addresses.instanceId(address);
+    this.checkDecoding(instance, step.decode?.requests ?? []);
     const gpus = this.gpus[instance];
     for (const { request, first } of step.chunks) if (first) this.memory.share(instance, request);
     const active = gpus.startStep(step, this.nowNs);
@@ -176,11 +177,16 @@ export class Loopback {
   startRun(address: Address, run: Run): void {
     for (const observer of this.observers) observer.onRun?.(address, run, this.nowNs);
     const instance = this.addresses.instanceId(address);
-    for (const request of run.requests) {
-      this.memory.checkPrompt(instance, request, this.trace.inputTokens[request]);
-    }
+    this.checkDecoding(instance, run.requests);
     const endNs = this.gpus[instance].startRun(run, this.nowNs);
     this.at(endNs, Rank.end, () => this.runEnd(address, run.id));
+  }
+
+  /** Who decodes attends to all of its prompt. */
+  private checkDecoding(instance: number, requests: readonly number[]): void {
+    for (const request of requests) {
+      this.memory.checkPrompt(instance, request, this.trace.inputTokens[request]);
+    }
   }
 
   cutRun(address: Address, run: number): void {

@@ -48,13 +48,11 @@ export class Gpus {
 
   startStep(step: Step, nowNs: number): ActiveStep {
     assert(this.step === null && this.run === null, 'a GPU is busy twice');
-    let computeNs = 0;
     let loads = 0;
-    for (const { fromToken, toToken, first, loads: needed } of step.chunks) {
-      computeNs += this.cost.prefillNs(fromToken, toToken, first);
+    for (const { loads: needed } of step.chunks) {
       for (const load of needed) if (this.loading.has(load)) loads++;
     }
-    computeNs = Math.round(computeNs);
+    const computeNs = this.cost.passNs(step.chunks, step.decode);
     const endNs = nowNs + computeNs;
     this.step = { step, startNs: nowNs, computeNs, loads, endNs, followers: [] };
     return this.step;
@@ -85,7 +83,15 @@ export class Gpus {
     assert(active !== null, 'no step to end');
     this.step = null;
     const { step, startNs, computeNs } = active;
-    return { kind: 'stepEnded', step: step.id, durationNs: nowNs - startNs, computeNs };
+    const { id, chunks, decode } = step;
+    return {
+      kind: 'stepEnded',
+      step: id,
+      durationNs: nowNs - startNs,
+      computeNs,
+      decoded: decode === null ? 0 : decode.batch,
+      decodeNs: decode === null ? 0 : computeNs - this.cost.passNs(chunks, null),
+    };
   }
 
   /** Begins a run; answers when it ends if nothing cuts it. */

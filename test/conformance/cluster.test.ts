@@ -1,5 +1,6 @@
 /** What a cluster does on any host: one suite, the simulated and the real-time world. */
 import { describe, expect, it } from 'vitest';
+import { policyNames } from '../../src/config/policies.ts';
 import type { ClusterPlan } from '../../src/config/wire.ts';
 import { Count, Mark } from '../../src/core/host.ts';
 import type { LoggedMachine } from '../../src/core/log.ts';
@@ -41,6 +42,19 @@ describe.each(HOSTS)('$name', (kind) => {
       coupled: { prefill: 0, decode: 0, coupled: 3 },
       mixed: { prefill: 1, decode: 0, mixed: 2, coupled: 1 },
     };
+    it.each(policyNames('batching'))('batching %s', async (batching) => {
+      const topology = tinyTopology({ prefill: 0, decode: 1, coupled: 2, hbmTokens: 600 });
+      const plan = await tinyPlan({ topology, policies: { batching, prefill: 'least-loaded' } });
+      const trace = randomTrace(4, { requests: 80, gapNs: 20_000 });
+      const run = clusterOn(kind, { plan, trace, segmentFacts: 60 });
+      await run.run();
+      checkAtRest(run, trace.distinctBlocks);
+      expect(outcomes(run)).toEqual(new Array(trace.requests).fill(Outcome.completed));
+      const ends = run.cluster.machines as readonly LoggedMachine[];
+      expect(expectReplays(plan, trace, run.logs, ends)).toBeGreaterThan(run.logs.length);
+      if (batching === 'sarathi') expect(run.causality.count('mixed step')).toBeGreaterThan(0);
+    });
+
     it.each(Object.entries(shapes))('%s', async (_name, shape) => {
       const topology = tinyTopology({ ...shape, dramBlocks: 30, hbmTokens: 600 });
       const planned = await tinyPlan({ topology });

@@ -24,7 +24,10 @@ type Script = (host: Host, fact: Fact) => void;
 
 /** Runs machines that do what their scripts say; answers everything that they were told. */
 async function play(kind: HostKind, scripts: Record<number, Script>): Promise<Told[]> {
-  const trace = traceOf([{ atNs: 0, blocks: [0], outputTokens: 1 }]);
+  const trace = traceOf([
+    { atNs: 0, blocks: [0], outputTokens: 1 },
+    { atNs: 0, blocks: [1], outputTokens: 1 },
+  ]);
   const plan = await tinyPlan({ topology });
   const causality = new Causality(topology, { disturbed: false, exact: kind.exact });
   const world = kind.make({
@@ -64,6 +67,7 @@ function onFirst(kind: Body['kind'], then: Script): Script {
 const PROMPT: Step = {
   id: 7,
   chunks: [{ request: 0, fromToken: 0, toToken: 16, first: true, last: true, loads: [] }],
+  decode: null,
 };
 const RUN: Run = { id: 9, batch: 1, contextTokens: 17, maxSteps: 1_000, requests: [0] };
 
@@ -149,6 +153,23 @@ describe.each(HOSTS)('$name', (kind) => {
     expect(ended.body).toMatchObject({ kind: 'stepEnded', step: PROMPT.id, computeNs: 26_000 });
     expect(ended.atNs - begun.atNs).toBeGreaterThanOrEqual(26_000);
     if (kind.exact) expect(ended.atNs - begun.atNs).toBe(26_000);
+  });
+
+  it('runs a decode batch alongside prompts, and says what each took', async () => {
+    const [chunk] = PROMPT.chunks;
+    const decode = { batch: 1, contextTokens: 17, requests: [0] };
+    const mixed: Step = { id: 8, chunks: [{ ...chunk, request: 1 }], decode };
+    const told = await play(kind, {
+      [WORKLOAD]: (host) => host.send(ALONE, cancel(0)),
+      [ALONE]: (host, { body }) => {
+        if (body.kind === 'cancel') host.startStep(PROMPT);
+        else if (body.kind === 'stepEnded' && body.step === PROMPT.id) host.startStep(mixed);
+      },
+    });
+    const [, , alone, both] = told;
+    expect(alone.body).toMatchObject({ step: PROMPT.id, decoded: 0, decodeNs: 0 });
+    // 26 us of the prompt; 20 us + 1 us + 17 ns of the decode step.
+    expect(both.body).toMatchObject({ step: 8, computeNs: 47_017, decoded: 1, decodeNs: 21_017 });
   });
 
   it('ends a run by itself after its last step', async () => {

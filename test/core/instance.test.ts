@@ -57,7 +57,7 @@ const acquired = (id = request.id) =>
 const reserved = (status: Reserved['status']) => ({ kind: 'reserved', ...ids(), status }) as const;
 const stepOf = (done: Done) => done.of('startStep')[0][0] as { id: number; chunks: object[] };
 const stepEnded = (step: number) =>
-  ({ kind: 'stepEnded', step, durationNs: 10, computeNs: 10 }) as const;
+  ({ kind: 'stepEnded', step, durationNs: 10, computeNs: 10, decoded: 0, decodeNs: 0 }) as const;
 const taken = (ok: boolean) => ({ kind: 'handoffTaken', ...ids(), ok }) as const;
 const cancel = { kind: 'cancel', ...ids() } as const;
 

@@ -87,6 +87,8 @@ function policiesOf(dice: Dice): TinyPlan['policies'] & object {
     decode: dice.pick(...policyNames('decode')),
     disaggregation: dice.pick('always', ...policyNames('disaggregation')),
     admission: dice.pick('none', 'none', 'none', ...policyNames('admission')),
+    batching: dice.pick('disaggregated', ...policyNames('batching')),
+    queue: dice.pick('fcfs', ...policyNames('queue')),
   };
 }
 

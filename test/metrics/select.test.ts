@@ -51,11 +51,4 @@ describe('GapHistogram', () => {
       }),
     );
   });
-
-  it('moves an entry', () => {
-    const histogram = new GapHistogram();
-    histogram.add(100, 1);
-    histogram.move(100, 5000);
-    expect(histogram.percentile(1)! / 5000).toBeCloseTo(1, 2);
-  });
 });

@@ -6,6 +6,7 @@ import {
   DECODE_FIXED_POINT,
   type DecodePolynomial,
   decodeEndNs,
+  type PassChunk,
 } from '../../src/core/cost.ts';
 import { FAST25_A800X8, PolynomialCost } from '../../src/model/polynomial.ts';
 import { MODELS, roofline } from './models.ts';
@@ -112,6 +113,69 @@ describe.each(MODELS)('%s', (_, cost) => {
       }),
     );
   });
+
+  test('one chunk that ends its prompt takes what prefill takes', () => {
+    const token = fc.integer({ min: 0, max: 60_000 });
+    fc.assert(
+      fc.property(token, fc.integer({ min: 1, max: 60_000 }), fc.boolean(), (from, n, first) => {
+        const chunk = { fromToken: from, toToken: from + n, first, last: true };
+        expect(cost.passNs([chunk], null)).toBe(cost.prefillNs(from, from + n, first));
+      }),
+    );
+  });
+
+  test('a pass takes no less than each part alone, and no more than all of them in turn', () => {
+    const chunk = fc.record({
+      fromToken: fc.integer({ min: 0, max: 30_000 }),
+      tokens: fc.integer({ min: 1, max: 10_000 }),
+      first: fc.boolean(),
+      last: fc.boolean(),
+    });
+    const decode = fc.record({ batch, mean: fc.integer({ min: 1, max: 30_000 }) });
+    const chunks = fc.array(chunk, { minLength: 1, maxLength: 5 });
+    fc.assert(
+      fc.property(chunks, decode, (given, { batch, mean }) => {
+        const pass = given.map(({ tokens, ...c }) => ({ ...c, toToken: c.fromToken + tokens }));
+        const context = batch * mean;
+        const prompts = cost.passNs(pass, null);
+        const stepNs = cost.decodeStepNs(batch, context);
+        const mixed = cost.passNs(pass, { batch, contextTokens: context });
+        expect(Number.isSafeInteger(mixed)).toBe(true);
+        expect(mixed).toBeGreaterThanOrEqual(prompts);
+        expect(mixed).toBeGreaterThanOrEqual(stepNs);
+        // A decode step is rounded within its cell: see decode-grid.ts.
+        expect(mixed).toBeLessThanOrEqual(prompts + stepNs * 1.001 + 5_000);
+        const alone = pass.map((one) => cost.passNs([one], null));
+        expect(prompts).toBeGreaterThanOrEqual(Math.max(...pass.map(endedNs)) - 5);
+        expect(prompts).toBeLessThanOrEqual(alone.reduce((sum, ns) => sum + ns, 5));
+      }),
+    );
+  });
+
+  const endedNs = (c: PassChunk) => cost.prefillNs(c.fromToken, c.toToken, c.first);
+});
+
+test('small chunks cost launches, by hand', () => {
+  // 23 passes of 512 tokens and one of 224 are 12,000: each of the 23 pays 15.4 ms less 1/16.
+  const cost = new PolynomialCost(FAST25_A800X8);
+  let sumNs = 0;
+  for (let from = 0; from < 12_000; from += 512) {
+    const toToken = Math.min(from + 512, 12_000);
+    const chunk = { fromToken: from, toToken, first: from === 0, last: toToken === 12_000 };
+    sumNs += cost.passNs([chunk], null);
+  }
+  // Launches: 26.216 ms - 2 B x 70.55 G / (8 x 2,039 GB/s x 0.8).
+  const launchNs = 26.216e6 - (2 * 70.55e9) / (8 * 2039 * 0.8);
+  const extraNs = sumNs - cost.prefillNs(0, 12_000, true);
+  expect(extraNs / (23 * launchNs * (15 / 16))).toBeCloseTo(1, 2);
+});
+
+test('a batch alongside a long chunk costs its context and its tokens, not another pass', () => {
+  const cost = new PolynomialCost(FAST25_A800X8);
+  const chunk = { fromToken: 0, toToken: 8192, first: false, last: false };
+  const addedNs =
+    cost.passNs([chunk], { batch: 10, contextTokens: 100 * 1024 }) - cost.passNs([chunk], null);
+  expect(addedNs / 1e6).toBeCloseTo(100 * 0.0355 + (10 * 113.16) / 1024, 2);
 });
 
 function splitExtraNs(cost: CostModel, a: number, b: number, c: number): number {

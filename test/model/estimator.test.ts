@@ -42,6 +42,7 @@ function topology(fabricBytesPerNs: number): Topology {
 const cost: CostModel = {
   source: 'test',
   prefillNs: (from, to, first) => (to - from) * 10 + (first ? 7 : 0),
+  passNs: () => 0,
   decodeStepNs: (batch, context) => batch * 1000 + context,
   decodeRun: () => {},
 };

@@ -134,7 +134,8 @@ describe('the loopback host', () => {
     };
     const machines = Array.from({ length: addresses.count }, (_, address) => ({
       handle({ body }: { body: { kind: string } }) {
-        if (address === WORKLOAD && compute) host.startStep({ id: 1, chunks: [chunk] });
+        if (address === WORKLOAD && compute)
+          host.startStep({ id: 1, chunks: [chunk], decode: null });
         else if (address === WORKLOAD) next();
         if (body.kind === 'transferEnded') ends.push(body as TransferEnded);
         if (body.kind !== 'wake') next();

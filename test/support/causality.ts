@@ -205,8 +205,16 @@ export class Causality implements Observer {
   onStep(from: Address, step: Step, atNs: number): void {
     this.see('step');
     this.must(!this.busy.has(from), `${this.name(from)} is busy twice`);
+    this.must(step.chunks.length > 0, `step ${step.id} computes no prompt`);
     for (const { fromToken, toToken } of step.chunks) {
       this.must(toToken > fromToken, `step ${step.id} has an empty chunk`);
+    }
+    const { chunks, decode } = step;
+    const requests = [...chunks.map(({ request }) => request), ...(decode?.requests ?? [])];
+    this.must(new Set(requests).size === requests.length, `step ${step.id} has a request twice`);
+    if (decode !== null) {
+      this.see('mixed step');
+      this.must(decode.batch === decode.requests.length, `step ${step.id} counts its batch wrong`);
     }
     this.busy.set(from, { step, run: null, atNs });
   }

@@ -13,7 +13,7 @@ import {
 } from '../../src/config/policy-ref.ts';
 import { RandomStream } from '../../src/config/streams.ts';
 import type { ClusterPlan, MadePolicies } from '../../src/config/wire.ts';
-import type { CostModel } from '../../src/core/cost.ts';
+import type { CostModel, PassBatch, PassChunk } from '../../src/core/cost.ts';
 import type { Settings } from '../../src/core/settings.ts';
 import type { InstanceSpec, Node, Role, Topology } from '../../src/core/topology.ts';
 import type { TraceColumns } from '../../src/core/trace-columns.ts';
@@ -125,6 +125,14 @@ export class TinyCost extends DecodeGrid implements CostModel {
     return (toTokens - fromTokens) * 1_000 + (first ? 10_000 : 0);
   }
 
+  passNs(chunks: readonly PassChunk[], decode: PassBatch | null): number {
+    let ns = decode === null ? 0 : this.decodeStepNs(decode.batch, decode.contextTokens);
+    for (const { fromToken, toToken, first } of chunks) {
+      ns += this.prefillNs(fromToken, toToken, first);
+    }
+    return ns;
+  }
+
   protected override stepNs(batch: number, contextTokens: number): number {
     return 20_000 + 1_000 * batch + contextTokens;
   }
@@ -164,6 +172,8 @@ export const TINY_POLICIES: PolicyNames = {
   disaggregation: 'always',
   admission: 'none',
   rail: 'even',
+  batching: 'disaggregated',
+  queue: 'fcfs',
 };
 
 export interface TinyPlan {

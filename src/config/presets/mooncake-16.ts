@@ -36,6 +36,8 @@ export const MOONCAKE_16: Config = {
     reserveTtl: 60_000_000_000,
     hbmCache: 'off',
     hbmReserve: 0.1,
+    batching: 'disaggregated',
+    queue: 'fcfs',
   },
   store: {
     eviction: 'lru',
