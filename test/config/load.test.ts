@@ -247,8 +247,8 @@ describe('what is refused, in one line', () => {
   });
 
   test('a missing file, a folder, a bad seed', async () => {
-    expect(await complaint(() => loadConfig('mooncake16'))).toBe(
-      'mooncake16: found no such file, expected a YAML configuration or the preset mooncake-16',
+    expect(await complaint(() => loadConfig('mooncake16'))).toMatch(
+      /^mooncake16: found no such file, expected a YAML configuration or the preset .*mooncake-16/,
     );
     expect(await complaint(() => loadConfig('/'))).toMatch(/^\/: found a folder, expected/);
     const loaded = await loadConfig();
