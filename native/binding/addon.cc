@@ -1,6 +1,7 @@
 // The addon: what JavaScript sees of the static library. Thin: convert, call, convert back.
 #include <napi.h>
 
+#include "binding.h"
 #include "crc32c.h"
 
 namespace {
@@ -15,9 +16,10 @@ Napi::Value Crc32c(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  exports.Set("abi", 1);
+  exports.Set("abi", 2);
   exports.Set("crcHardware", crc32cHardware());
   exports.Set("crc32c", Napi::Function::New(env, Crc32c, "crc32c"));
+  binding::AddEngine(env, exports);
   return exports;
 }
 

@@ -10,9 +10,13 @@
 // adds the memory and connects the peers anew).
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 #include "blob.h"
 #include "status.h"
@@ -40,8 +44,16 @@ struct RailCapabilities {
   std::string detail;
 };
 
-// A slot's entry in the table at the end of each pool; peers on the same host map it too. Sizes are
-// part of the descriptor's version.
+// The table at the end of each pool: a header, then an entry per slot. Peers on the same host map it
+// too; its layout is part of the descriptor's version.
+struct TableHeader {
+  uint64_t magic;
+  uint64_t incarnation;
+  uint64_t reserved[6];
+};
+static_assert(sizeof(TableHeader) == 64);
+inline constexpr uint64_t kTableMagic = 0x314c424154534f4dull;  // "MOSTABL1"
+
 struct SlotEntry {
   // Changes with each reuse: readers name the one that they were granted.
   uint64_t generation;
@@ -68,9 +80,18 @@ struct MemoryRegion {
   int fd = -1;
   // Unique per pool and process start.
   uint64_t incarnation = 0;
+  // Per slot: operations of peers that a rail of this process serves from or into it right now.
+  // A serving rail counts up, then looks at generation and grants, serves, counts down; the owner
+  // changes the entry, then looks at the count, and reuses the slot only when it is zero.
+  std::atomic<uint32_t>* serving = nullptr;
 
-  SlotEntry* table() const { return reinterpret_cast<SlotEntry*>(base + tableOffset); }
+  SlotEntry* entry(uint32_t slot) const {
+    return reinterpret_cast<SlotEntry*>(base + tableOffset + sizeof(TableHeader)) + slot;
+  }
 };
+
+// Whether a peer that names `generation` may do this now. Sequentially consistent, as `serving` is.
+Status checkSlot(const MemoryRegion& region, uint32_t slot, uint64_t generation, uint32_t grant);
 
 // Numbers that a rail hands out and later gets back: index into its own tables.
 using MemoryHandle = uint32_t;
@@ -163,5 +184,11 @@ class Rail {
   // memory is touched any more. Also removes all memory, peers and remotes.
   virtual void close(std::vector<Completion>* out) = 0;
 };
+
+// What a rail is made of, by name; each class reads its own keys (see rails.cc).
+using RailOptions = std::unordered_map<std::string, std::string>;
+
+// By options["kind"]; null with `why` for a kind that this build does not have.
+std::unique_ptr<Rail> makeRail(const RailOptions& options, std::string* why);
 
 }  // namespace moontide

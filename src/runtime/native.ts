@@ -1,10 +1,147 @@
 /**
- * The native data plane, as TypeScript sees it; the only file that imports the addon. The addon is
- * optional: `loadNative` says why it is missing, everything else of Moontide works without it.
+ * The native addon, as TypeScript sees it; the only file that imports it. The addon is optional:
+ * `loadNative` says why it is missing, everything else of Moontide works without it. What uses it
+ * is `data-plane.ts`.
  */
 import { createRequire } from 'node:module';
 
-/** What the addon exports. Numbers are plain doubles; bytes are borrowed for the call. */
+/** Version of the border that this file speaks. */
+export const ABI = 2;
+
+/** Outcomes of native calls, as numbers: native/src/status.h has the same list. */
+export const Status = {
+  ok: 0,
+  again: 1,
+  peerUnreachable: 2,
+  peerReset: 3,
+  timedOut: 4,
+  cancelled: 5,
+  unknownSegment: 6,
+  staleSlot: 7,
+  checksumMismatch: 8,
+  outOfBounds: 9,
+  unsupported: 10,
+  badDescriptor: 11,
+  notRegistered: 12,
+  noMemory: 13,
+  notPermitted: 14,
+  railDown: 15,
+  systemError: 16,
+} as const;
+export type Status = (typeof Status)[keyof typeof Status];
+
+const TEXTS: Readonly<Record<Status, string>> = {
+  0: 'done',
+  1: 'too much is open, try again later',
+  2: 'the peer cannot be reached',
+  3: 'the peer went away',
+  4: 'the deadline has passed',
+  5: 'cancelled',
+  6: 'the peer does not know the segment',
+  7: 'the slot holds another generation, or is not granted',
+  8: 'the checksum differs',
+  9: 'outside the slot',
+  10: 'the rail cannot do this',
+  11: 'not a descriptor of this version',
+  12: 'the pool is not registered with the rail',
+  13: 'no memory',
+  14: 'not permitted',
+  15: 'the rail is down',
+  16: 'the system refused',
+};
+
+export function statusText(status: Status): string {
+  return TEXTS[status];
+}
+
+/** Doubles per transfer and per slice that `submit` reads: native/binding/engine.cc. */
+export const TRANSFER_DOUBLES = 8;
+export const SLICE_DOUBLES = 10;
+/** Doubles per event and per slice's result that `drain` writes. */
+export const EVENT_DOUBLES = 8;
+export const RESULT_DOUBLES = 2;
+
+export const EventKind = { transfer: 0, released: 1, rail: 2 } as const;
+/** Flags of a transfer in a batch. */
+export const VERIFY = 1;
+export const SUM = 2;
+/** Flags of a transfer's event. */
+export const QUARANTINED = 1;
+export const UNVERIFIED = 2;
+/** As a slice's remote rail: the peer's rail of the same kind at the same place. */
+export const ANY_RAIL = 255;
+
+export const RAIL_STATES = ['opening', 'open', 'down', 'stopped'] as const;
+
+export interface NativeRailInfo {
+  readonly kind: string;
+  /** Index into RAIL_STATES. */
+  readonly state: number;
+  /** Why it is down; empty when it is not. */
+  readonly cause: string;
+  /** What it runs on. */
+  readonly detail: string;
+  readonly read: boolean;
+  readonly write: boolean;
+  readonly deliveryComplete: boolean;
+  readonly enforcesGrants: boolean;
+  readonly crcWhileMoving: boolean;
+  readonly sameHostOnly: boolean;
+  readonly maxOpBytes: number;
+  readonly movedBytes: number;
+  readonly operations: number;
+  readonly failures: number;
+  readonly reopened: number;
+  readonly queued: number;
+}
+
+export interface NativePoolInfo {
+  readonly slots: number;
+  readonly slotBytes: number;
+  readonly mappedBytes: number;
+  readonly incarnation: number;
+  /** `hugetlb`, `transparent` (asked for; the kernel decides) or `small`. */
+  readonly pages: string;
+  readonly address: bigint;
+}
+
+export interface NativeSegmentInfo {
+  readonly id: number;
+  readonly incarnation: number;
+  readonly slots: number;
+  readonly slotBytes: number;
+  readonly rails: readonly { readonly kind: string; readonly index: number }[];
+}
+
+/** One engine; native/src/engine.h says what each does. Ids are small integers. */
+export interface NativeEngine {
+  /** `options`: key, value, key, value, … Throws with the cause. */
+  addRail(options: readonly string[]): number;
+  railInfo(rail: number): NativeRailInfo | null;
+  /** Throws with the cause. */
+  createPool(slotBytes: number, slots: number, hugetlb: boolean, prefault: boolean): number;
+  poolInfo(pool: number): NativePoolInfo | null;
+  /** A part of the slots' bytes; detached when the pool is closed. Null: outside. */
+  poolBytes(pool: number, from: number, sizeBytes: number): ArrayBuffer | null;
+  closePool(pool: number): Status;
+  describePool(pool: number): Uint8Array | null;
+  /** False: a peer is being served under what stood there before. */
+  setSlot(pool: number, slot: number, generation: number, grants: number): boolean;
+  /** Bit 0: operations of this process are open; bit 1: of peers. */
+  slotUse(pool: number, slot: number): number;
+  /** Null: not a descriptor. */
+  importSegment(blob: Uint8Array): NativeSegmentInfo | null;
+  dropSegment(segment: number): void;
+  /** Transfers taken of the batch; fewer than given: too many are open. */
+  submit(batch: Float64Array, doubles: number): number;
+  /** Doubles written; negative: there is more, call again. */
+  drain(out: Float64Array): number;
+  openTransfers(): number;
+  /** False: a rail's thread hangs; its memory is never freed. */
+  close(): boolean;
+}
+
+/** What the addon exports. Bytes are borrowed for the call. */
 export interface NativeAddon {
   /** Layout of everything that crosses the border; it must be `ABI`. */
   readonly abi: number;
@@ -12,10 +149,12 @@ export interface NativeAddon {
   readonly crcHardware: boolean;
   /** CRC-32C, a uint32, of `bytes` that follow bytes whose CRC is `crc` (0 at the start). */
   crc32c(bytes: Uint8Array, crc: number): number;
+  readonly Engine: new (
+    /** maxTransfers, reopenNsMin, reopenNsMax, cancelNs, graceNs */
+    settings: Float64Array,
+    onEvents: () => void,
+  ) => NativeEngine;
 }
-
-/** Version of the border that this file speaks. */
-export const ABI = 1;
 
 export interface NativeLoad {
   readonly addon: NativeAddon | null;

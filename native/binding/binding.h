@@ -1,0 +1,11 @@
+// The parts of the addon; each adds its functions or classes to the exports. Thin: convert, call the
+// static library, convert back.
+#pragma once
+
+#include <napi.h>
+
+namespace moontide::binding {
+
+void AddEngine(Napi::Env env, Napi::Object exports);
+
+}  // namespace moontide::binding
