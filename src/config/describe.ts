@@ -22,6 +22,7 @@ function node(value: GroupConfig['node']): unknown {
     railRate: rate(value.railRate),
     railEfficiency: share(value.railEfficiency),
     railLatency: duration(value.railLatency),
+    socketRate: rate(value.socketRate),
     ...(value.hostToDevice === undefined ? {} : { hostToDevice: rate(value.hostToDevice) }),
     hostToDeviceEfficiency: share(value.hostToDeviceEfficiency),
     hostToDeviceLatency: duration(value.hostToDeviceLatency),
@@ -60,6 +61,8 @@ export function describeConfig(given: Config): Record<string, unknown> {
     transport: {
       ...transport,
       maxBandwidth: transport.maxBandwidth === null ? 'unlimited' : rate(transport.maxBandwidth),
+      sliceSize: size(transport.sliceSize),
+      sliceOverhead: duration(transport.sliceOverhead),
       bufferSize: size(transport.bufferSize),
     },
     conductor: { ...conductor },

@@ -14,6 +14,7 @@ export function resolveNodeType(node: GroupConfig['node']): NodeType {
     railBytesPerNs: node.railRate,
     railEfficiency: node.railEfficiency,
     railLatencyNs: node.railLatency,
+    socketBytesPerNs: node.socketRate,
     hostToDeviceBytesPerNs: node.hostToDevice ?? nominalHostToDevice(accelerator, node.gpus),
     hostToDeviceEfficiency: node.hostToDeviceEfficiency,
     hostToDeviceLatencyNs: node.hostToDeviceLatency,

@@ -6,7 +6,7 @@ import type { CostModel, Estimator } from '../core/cost.ts';
 import { InputError } from '../core/errors.ts';
 import type { Slo } from '../core/policy.ts';
 import type { Settings } from '../core/settings.ts';
-import type { InstanceSpec, KvLayout, Node, Rail, Topology } from '../core/topology.ts';
+import type { InstanceSpec, KvLayout, Node, Rack, Rail, Topology } from '../core/topology.ts';
 import { ModelEstimator, scaled } from '../model/estimator.ts';
 import {
   kvBytesPerToken,
@@ -15,7 +15,12 @@ import {
   type LlmShape,
   weightBytes,
 } from '../model/llm.ts';
-import { type NodeType, TCP_NODE_BYTES_PER_NS } from '../model/nodes.ts';
+import {
+  type NodeType,
+  TCP_CPU_NS_PER_BYTE,
+  TCP_LATENCY_NS,
+  TCP_NODE_BYTES_PER_NS,
+} from '../model/nodes.ts';
 import { chooseCost } from './cost-choice.ts';
 import { describeConfig } from './describe.ts';
 import type { ConfigPath, LoadedConfig } from './load.ts';
@@ -67,6 +72,8 @@ export function resolveConfig(
     instances: cluster.instances,
     kv,
     fabricBytesPerNs: config.cluster.fabric ?? Number.POSITIVE_INFINITY,
+    racks: racksOf(cluster.nodes, config.cluster.racks),
+    sliceBytes: config.transport.sliceSize,
     controlDelayNs: config.cluster.controlDelay,
   };
   const { estimatorBias } = config.conductor;
@@ -167,6 +174,7 @@ class ClusterBuilder {
     const { gpus, numaDomains } = type;
     const numaOf = (place: number, of: number) => Math.floor((place * numaDomains) / of);
     const railBytesPerNs = this.railBytesPerNs(type);
+    const { rdma } = this.config.transport;
     const rails = Array.from({ length: type.rails }, (_, r): Rail => {
       const all = Array.from({ length: gpus }, (_, g) => g);
       return {
@@ -185,8 +193,11 @@ class ClusterBuilder {
       rails,
       hostToDeviceBytesPerNs: type.hostToDeviceBytesPerNs * type.hostToDeviceEfficiency,
       hostToDeviceLatencyNs: type.hostToDeviceLatencyNs,
-      railEfficiency: type.railEfficiency,
-      railLatencyNs: type.railLatencyNs,
+      railEfficiency: this.railEfficiency(type),
+      railLatencyNs:
+        rdma === 'off' ? Math.max(type.railLatencyNs, TCP_LATENCY_NS) : type.railLatencyNs,
+      railCpuNsPerByte: rdma === 'off' ? TCP_CPU_NS_PER_BYTE : 0,
+      socketBytesPerNs: type.socketBytesPerNs,
       dramCapacityBytes: this.capacityBytes(group.dram),
       ssdCapacityBytes: this.capacityBytes(group.ssd),
       ssdReadBytesPerNs: type.ssdReadBytesPerNs,
@@ -206,6 +217,14 @@ class ClusterBuilder {
       nodeBytesPerNs = Math.min(nodeBytesPerNs, TCP_NODE_BYTES_PER_NS / type.railEfficiency);
     }
     return nodeBytesPerNs / type.rails;
+  }
+
+  /** Share of the line rate that is left when every slice takes its overhead as well. */
+  private railEfficiency(type: NodeType): number {
+    const { sliceSize, sliceOverhead } = this.config.transport;
+    if (sliceOverhead === 0) return type.railEfficiency;
+    const wireNs = sliceSize / (this.railBytesPerNs(type) * type.railEfficiency);
+    return (type.railEfficiency * wireNs) / (wireNs + sliceOverhead);
   }
 
   private capacityBytes(capacity: CapacityConfig): number {
@@ -247,6 +266,21 @@ class ClusterBuilder {
     const place = this.placeOf(['cluster', 'groups', group, key]);
     return new InputError(`cluster.groups[${group}].${key}: ${message}`, place);
   }
+}
+
+/** Nodes in their order, so many under each switch. */
+function racksOf(nodes: readonly Node[], racks: Config['cluster']['racks']): Rack[] {
+  if (racks === undefined) return [];
+  const { nodes: size, oversubscription } = racks;
+  return Array.from({ length: Math.ceil(nodes.length / size) }, (_, rack) => {
+    const below = nodes.slice(rack * size, (rack + 1) * size);
+    let rails = 0;
+    for (const node of below) {
+      for (const { bytesPerNs } of node.rails) rails += bytesPerNs * node.railEfficiency;
+    }
+    const ids = below.map(({ id }) => id);
+    return { name: `rack${rack}`, nodes: ids, uplinkBytesPerNs: rails / oversubscription };
+  });
 }
 
 /** GPUs share rails, or rails GPUs, evenly and in order. */

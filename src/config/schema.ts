@@ -15,6 +15,7 @@ import {
   NODE_TYPES,
   RAIL_EFFICIENCY,
   RAIL_LATENCY_NS,
+  SOCKET_BYTES_PER_NS,
   SSD_LATENCY_NS,
   SSD_READ_BYTES_PER_NS,
   SSD_WRITE_BYTES_PER_NS,
@@ -121,6 +122,9 @@ const inlineNode = z.strictObject({
   railLatency: quantity(DURATION)
     .prefault(formatQuantity(DURATION, RAIL_LATENCY_NS))
     .describe('Start-up time of a transfer.'),
+  socketRate: quantity(RATE, Number.MIN_VALUE)
+    .prefault(formatQuantity(RATE, SOCKET_BYTES_PER_NS))
+    .describe('Between the sockets, each direction: what memory sends over far rails crosses it.'),
   hostToDevice: quantity(RATE, Number.MIN_VALUE)
     .optional()
     .describe(
@@ -177,6 +181,16 @@ const cluster = z
     fabric: rateOr('nonblocking')
       .prefault('nonblocking')
       .describe('Rate of the network between all nodes together, or nonblocking.'),
+    racks: z
+      .strictObject({
+        nodes: count(1).describe('Nodes under one switch, in the order of the groups.'),
+        oversubscription: z
+          .number()
+          .min(1)
+          .describe('Rails below the switch over its uplink: 2 lets half of them leave it.'),
+      })
+      .optional()
+      .describe('Switches (ToR) that are narrower than the rails below them. Default: none.'),
     controlDelay: quantity(DURATION)
       .prefault('200us')
       .describe('One way, for messages between machines that are not on one node.'),
@@ -256,6 +270,12 @@ const transport = z
         'Whether KV moves by RDMA. off: TCP, which the simulator takes at 39 GB/s per node ' +
           '(FAST25, Figure 12). require: a live node without RDMA is an error.',
       ),
+    sliceSize: quantity(SIZE, 1)
+      .prefault('64KiB')
+      .describe("Pieces that rail policies deal out (Mooncake's transfer engine: 64 KiB)."),
+    sliceOverhead: quantity(DURATION)
+      .prefault('0s')
+      .describe('Time of a rail per slice beside its bytes; railEfficiency has that of 64 KiB.'),
     maxBandwidth: rateOr('unlimited')
       .prefault('unlimited')
       .describe('Line rate of a node that transfers may use, each direction.'),

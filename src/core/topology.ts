@@ -33,6 +33,10 @@ export interface Node {
   /** Effective share of the rails' line rate that a transfer reaches (0..1]. */
   readonly railEfficiency: number;
   readonly railLatencyNs: number;
+  /** Processor time that moving a byte over the rails takes at either end: 0 for RDMA. */
+  readonly railCpuNsPerByte: number;
+  /** Between the sockets, each direction: what goes from memory of one to a rail of another. */
+  readonly socketBytesPerNs: number;
   readonly dramCapacityBytes: number;
   readonly ssdCapacityBytes: number;
   /** All SSDs of the node together. */
@@ -64,12 +68,23 @@ export interface KvLayout {
   readonly blockTokens: number;
 }
 
+/** Nodes under one switch, and what it carries to the others, each direction. */
+export interface Rack {
+  readonly name: string;
+  readonly nodes: readonly number[];
+  readonly uplinkBytesPerNs: number;
+}
+
 export interface Topology {
   readonly nodes: readonly Node[];
   readonly instances: readonly InstanceSpec[];
   readonly kv: KvLayout;
   /** Fabric bytes per ns, Infinity when non-blocking. */
   readonly fabricBytesPerNs: number;
+  /** Empty when no switch is narrower than the rails below it. */
+  readonly racks: readonly Rack[];
+  /** Size of the pieces that rail policies deal out. */
+  readonly sliceBytes: number;
   /** One way, between two machines that are not on one node. */
   readonly controlDelayNs: number;
 }

@@ -73,6 +73,8 @@ export interface Result {
   /** By link; those of the SSDs only where there are any. `ssdWrite` is what wears them. */
   readonly bytes: Readonly<Record<Exclude<ResourceKind, SsdLink>, number>> &
     Readonly<Partial<Record<SsdLink, number>>>;
+  /** Processor time spent on moving KV between nodes; only over TCP. */
+  readonly transportCpuSeconds?: number;
   readonly busiest: readonly BusyResource[];
   /** Evicted blocks, and the other things that happened to no request in particular. */
   readonly counts: Readonly<Record<string, number>>;
@@ -123,6 +125,7 @@ export function summarise(inputs: ResultInputs): Result {
     goodputPerSec: durationNs === 0 ? null : (good * 1e9) / durationNs,
     gpuSeconds: gpuSeconds(recorder),
     bytes: bytesByKind(recorder),
+    ...transportCpu(recorder),
     busiest: busiest(recorder, durationNs),
     counts: {
       evictions: total(inputs.evictions),
@@ -236,6 +239,14 @@ function bytesByKind(recorder: Recorder): Result['bytes'] {
   const kinds = RESOURCE_KINDS.filter((kind) => ssd || !kind.startsWith('ssd'));
   const entries = kinds.map((kind) => [kind, sum(recorder.bytes[kind])]);
   return Object.fromEntries(entries) as Result['bytes'];
+}
+
+function transportCpu({ topology, bytes }: Recorder): Pick<Result, 'transportCpuSeconds'> {
+  let cpuNs = 0;
+  for (const { id, railCpuNsPerByte } of topology.nodes) {
+    cpuNs += (bytes.railsOut[id] + bytes.railsIn[id]) * railCpuNsPerByte;
+  }
+  return cpuNs === 0 ? {} : { transportCpuSeconds: cpuNs / 1e9 };
 }
 
 /** The ten resources that were busiest over the run, busiest first. */

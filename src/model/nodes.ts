@@ -21,6 +21,8 @@ export interface NodeType {
   readonly railBytesPerNs: number;
   readonly railEfficiency: number;
   readonly railLatencyNs: number;
+  /** Between the two sockets, each direction. */
+  readonly socketBytesPerNs: number;
   /** Nominal, whole node, per direction. */
   readonly hostToDeviceBytesPerNs: number;
   readonly hostToDeviceEfficiency: number;
@@ -56,6 +58,17 @@ export const SSD_READ_BYTES_PER_NS = SSD_DRIVES * 6.5;
 export const SSD_WRITE_BYTES_PER_NS = SSD_DRIVES * 3.5;
 export const SSD_LATENCY_NS = 80 * NS_PER_US;
 
+/** Start-up over TCP: a one-sided read of 64 KiB, measured over loopback (libfabric's tcp). */
+export const TCP_LATENCY_NS = 43 * NS_PER_US;
+/** Copying at both ends: processor time per byte of a plain TCP stream, 2.5 GB/s on a core. */
+export const TCP_CPU_NS_PER_BYTE = 0.4;
+/**
+ * Links between two sockets, each direction: three UPI links of 11.2 GT/s (Ice Lake) beside A800s,
+ * four of 16 GT/s (Sapphire Rapids) beside later GPUs, 2 bytes a transfer.
+ */
+export const SOCKET_BYTES_PER_NS = 3 * 11.2 * 2;
+export const SOCKET_BYTES_PER_NS_4UPI = 4 * 16 * 2;
+
 /** GPUs that share one PCIe uplink to the host. */
 const GPUS_PER_UPLINK = 2;
 
@@ -68,6 +81,7 @@ function eightGpus(
   rails: number,
   railGbps: number,
   railEfficiency: number,
+  socketBytesPerNs: number,
 ): [string, NodeType] {
   const accelerator = ACCELERATORS.get(name)!;
   const node = {
@@ -78,6 +92,7 @@ function eightGpus(
     railBytesPerNs: railGbps * GBPS_IN_BYTES_PER_NS,
     railEfficiency,
     railLatencyNs: RAIL_LATENCY_NS,
+    socketBytesPerNs,
     hostToDeviceBytesPerNs: nominalHostToDevice(accelerator, 8),
     hostToDeviceEfficiency: HOST_TO_DEVICE_EFFICIENCY,
     hostToDeviceLatencyNs: HOST_TO_DEVICE_LATENCY_NS,
@@ -90,9 +105,9 @@ function eightGpus(
 
 /** All known kinds of nodes by name. */
 export const NODE_TYPES: ReadonlyMap<string, NodeType> = new Map([
-  eightGpus('a800', 4, 200, RAIL_EFFICIENCY),
-  eightGpus('h800', 8, 400, RAIL_EFFICIENCY_8X400),
-  eightGpus('h100', 8, 400, RAIL_EFFICIENCY_8X400),
-  eightGpus('h200', 8, 400, RAIL_EFFICIENCY_8X400),
-  eightGpus('b200', 8, 400, RAIL_EFFICIENCY_8X400),
+  eightGpus('a800', 4, 200, RAIL_EFFICIENCY, SOCKET_BYTES_PER_NS),
+  eightGpus('h800', 8, 400, RAIL_EFFICIENCY_8X400, SOCKET_BYTES_PER_NS_4UPI),
+  eightGpus('h100', 8, 400, RAIL_EFFICIENCY_8X400, SOCKET_BYTES_PER_NS_4UPI),
+  eightGpus('h200', 8, 400, RAIL_EFFICIENCY_8X400, SOCKET_BYTES_PER_NS_4UPI),
+  eightGpus('b200', 8, 400, RAIL_EFFICIENCY_8X400, SOCKET_BYTES_PER_NS_4UPI),
 ]);

@@ -7,7 +7,7 @@
  */
 import { assert } from '../core/errors.ts';
 
-const PATH_BITS = 3;
+const PATH_BITS = 4;
 /** Resources on one path, at most. */
 export const PATH_MAX = 1 << PATH_BITS;
 

@@ -9,12 +9,13 @@ import type { Count, Host, Machine, Mark, Run, Step, Transfer } from '../core/ho
 import { EventQueue } from '../core/kit/event-queue.ts';
 import type { Body, Fact, Message, TransferEnded } from '../core/messages.ts';
 import { type Observer, type Watcher, watchers } from '../core/observer.ts';
+import type { RailPolicy } from '../core/policy.ts';
 import { type Address, AddressBook, type Topology, WORKLOAD } from '../core/topology.ts';
 import { Gpus } from './compute.ts';
 import type { Disturbance } from './disturbance.ts';
 import { EventTable } from './event-table.ts';
 import { FluidNetwork } from './fluid.ts';
-import { type Moving, Transfers } from './transfers.ts';
+import { type Moving, RAIL_TIMEOUT_NS, Transfers } from './transfers.ts';
 
 /** Order of events at one instant: what ends, then what is said, then who wakes. */
 const Rank = { end: 0, message: 1, wake: 2 } as const;
@@ -26,6 +27,7 @@ const TransferDone = -3;
 const TransferFail = -4;
 const Disturbed = -5;
 const ChannelBreak = -6;
+const TransferLost = -7;
 
 /** A message on a channel that can break. */
 interface DisturbedMessage {
@@ -34,11 +36,16 @@ interface DisturbedMessage {
   readonly epoch: number;
 }
 
+/** A transfer that could not even start. */
+type Lost = Pick<Moving, 'initiator' | 'transfer'>;
+
 export interface SimulationOptions {
   readonly topology: Topology;
   /** Truth, per instance. */
   readonly costs: readonly CostModel[];
   readonly loadOverlap: 'layerwise' | 'serial';
+  /** Of each node; null: the rails of a node count as one. */
+  readonly rails: readonly RailPolicy[] | null;
   readonly observers: readonly Observer[];
   /** Fuzz: jitter, resets, duplicates and failures; null for an undisturbed run. */
   readonly disturbance: Disturbance | null;
@@ -70,7 +77,7 @@ export class Simulation {
     const { topology, costs, loadOverlap } = options;
     this.addresses = new AddressBook(topology);
     this.controlDelayNs = topology.controlDelayNs;
-    this.transfers = new Transfers(topology, this.network);
+    this.transfers = new Transfers(topology, this.network, options.rails);
     this.gpus = costs.map((cost) => new Gpus(cost, topology.kv.layers, loadOverlap));
     this.observers = options.observers;
     this.factWatchers = watchers(options.observers, 'onFact');
@@ -106,7 +113,7 @@ export class Simulation {
     this.nowNs = atNs;
     if (flowNs <= eventNs) {
       for (let m = transfers.popEnded(atNs); m !== null; m = transfers.popEnded(atNs)) {
-        this.schedule(m.path.latencyNs, m);
+        this.schedule(m.latencyNs, m);
       }
     } else this.handleEvent(queue.pop());
     return true;
@@ -122,6 +129,7 @@ export class Simulation {
     else if (to === StepEnd) this.stepEnd(from);
     else if (to === RunEnd) this.runEnd(from, payload as number);
     else if (to === TransferFail) this.transferFail(payload as Moving);
+    else if (to === TransferLost) this.reportLost(payload as Lost);
     else if (to === Disturbed) this.deliverDisturbed(from, payload as DisturbedMessage);
     else this.breakChannel(from, payload as Address);
   }
@@ -199,6 +207,11 @@ export class Simulation {
     const step = active?.step.id === transfer.afterStep ? active : null;
     const stepNs = step === null ? 0 : Math.max(1, step.startNs + step.computeNs - this.nowNs);
     const moving = this.transfers.start(this.nowNs, initiator, transfer, stepNs);
+    if (moving === null) {
+      const lost = { initiator, transfer };
+      this.push(RAIL_TIMEOUT_NS, Rank.end, TransferLost, -1, lost);
+      return;
+    }
     step?.followers.push(moving);
     if (transfer.kind === 'load') this.gpus[transfer.target.instance].loading.add(transfer.id);
     const failNs = this.disturbance === null ? -1 : this.disturbance.onTransfer(transfer);
@@ -262,7 +275,11 @@ export class Simulation {
     this.reportTransfer(moving, false, Math.floor((blocks * sent) / bytes));
   }
 
-  private reportTransfer(moving: Moving, ok: boolean, blocksDone: number): void {
+  private reportLost(lost: Lost): void {
+    this.reportTransfer(lost, false, 0);
+  }
+
+  private reportTransfer(moving: Lost, ok: boolean, blocksDone: number): void {
     const body: TransferEnded = {
       kind: 'transferEnded',
       transfer: moving.transfer.id,
@@ -279,7 +296,7 @@ export class Simulation {
     for (const moving of gpus.step?.followers ?? []) {
       if (moving.over) continue;
       const tailNs = this.transfers.stepEnded(this.nowNs, moving);
-      if (tailNs > 0) this.schedule(tailNs + moving.path.latencyNs, moving);
+      if (tailNs > 0) this.schedule(tailNs + moving.latencyNs, moving);
     }
     const address = this.addresses.instance(instance);
     this.deliver(address, address, gpus.endStep(this.nowNs));

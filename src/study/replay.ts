@@ -15,6 +15,7 @@ import { type Result, summarise } from '../metrics/result.ts';
 import type { TimeSeries } from '../metrics/series.ts';
 import type { Table } from '../metrics/table.ts';
 import { TimeSeriesSampler } from '../metrics/timeseries.ts';
+import { railPolicies } from '../sim/rails.ts';
 import { Simulation } from '../sim/simulation.ts';
 import { openTrace } from '../trace/open.ts';
 import { scaleRate } from '../trace/transform.ts';
@@ -74,10 +75,12 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
   const recorder = new Recorder(topology, trace.requests);
   const spanNs = trace.arrivalNs.at(-1) ?? 0;
   const sampler = options.sampled ? new TimeSeriesSampler(topology, spanNs) : null;
+  const plan = { ...resolved, policies };
   const simulation = new Simulation({
     topology,
     costs: truth,
     loadOverlap: settings.instance.loadOverlap,
+    rails: railPolicies(plan, false),
     observers: [
       recorder,
       ...(sampler === null ? [] : [sampler]),
@@ -85,7 +88,6 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
     ],
     disturbance: null,
   });
-  const plan = { ...resolved, policies };
   const cluster = wireCluster(plan, trace, (address) => simulation.host(address));
   simulation.setMachines(cluster.machines);
   try {

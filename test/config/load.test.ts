@@ -163,8 +163,8 @@ describe('what is refused, in one line', () => {
       'cluster:\n  groups:\n  - {name: a, count: 1, roles: [decode], node: {rails: 4, gpu: 4}}\n',
       'c.yaml:3:59: found unknown key gpu in cluster.groups[0].node, expected one of ' +
         'accelerator, gpus, numaDomains, rails, railRate, railEfficiency, railLatency, ' +
-        'hostToDevice, hostToDeviceEfficiency, hostToDeviceLatency, ssdRead, ssdWrite, ' +
-        'ssdLatency (nearest: gpus)',
+        'socketRate, hostToDevice, hostToDeviceEfficiency, hostToDeviceLatency, ssdRead, ' +
+        'ssdWrite, ssdLatency (nearest: gpus)',
     ],
     [
       'bad value in an inline node',

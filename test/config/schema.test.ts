@@ -94,6 +94,7 @@ const anyConfig: fc.Arbitrary<Config> = fc
       railRate,
       railEfficiency: shares[0],
       railLatency: times[0],
+      socketRate: railRate,
       hostToDevice: railRate,
       hostToDeviceEfficiency: shares[1],
       hostToDeviceLatency: times[1],

@@ -38,6 +38,7 @@ function decode(cost: CostModel, { batch, contextTokens, steps }: Batch, play: P
     topology,
     costs: [cost],
     loadOverlap: 'layerwise',
+    rails: null,
     observers: [],
     disturbance: null,
   });

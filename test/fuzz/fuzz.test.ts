@@ -90,21 +90,30 @@ function checkDirectory({ cluster }: Simulated, { trace }: Scenario): void {
   }
 }
 
-/** What the network moved is what the metrics account. */
+/** What the network moved is what the metrics account, rail by rail summed up. */
 function checkBytes({ simulation, recorder, cluster }: Simulated): void {
   const { network, nowNs } = simulation;
+  const { nodes } = cluster.conductor.world.topology;
+  const moved = new Map<string, number>();
+  for (let resource = 0; resource < network.resourceCount; resource++) {
+    const [owner, link] = network.resourceName(resource).split('/');
+    const way = link.replace(/^(?:rails|r\d+)-(in|out)$/, 'rails-$1');
+    const key = `${owner}/${way}`;
+    moved.set(key, (moved.get(key) ?? 0) + network.bytesMoved(resource, nowNs));
+  }
   const kinds = {
     'rails-out': recorder.bytes.railsOut,
     'rails-in': recorder.bytes.railsIn,
     'host-to-device': recorder.bytes.hostToDevice,
     'device-to-host': recorder.bytes.deviceToHost,
+    'ssd-read': recorder.bytes.ssdRead,
+    'ssd-write': recorder.bytes.ssdWrite,
   };
-  const { nodes } = cluster.conductor.world.topology;
-  for (let resource = 0; resource < network.resourceCount; resource++) {
-    const [node, kind] = network.resourceName(resource).split('/');
-    const id = nodes.findIndex(({ name }) => name === node);
-    const accounted = kinds[kind as keyof typeof kinds][id];
-    expect(network.bytesMoved(resource, nowNs), `${node}/${kind}`).toBeCloseTo(accounted, 3);
+  for (const { id, name } of nodes) {
+    for (const [kind, accounted] of Object.entries(kinds)) {
+      const key = `${name}/${kind}`;
+      expect(moved.get(key) ?? 0, key).toBeCloseTo(accounted[id], 3);
+    }
   }
 }
 

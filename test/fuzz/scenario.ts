@@ -46,6 +46,8 @@ export async function scenarioOf(seed: number): Promise<Scenario> {
     dramBlocks: dice.pick(1, 2, 5, 12, 30, 200, 200),
     hbmTokens: [1, 2, 3].map(() => dice.pick(100, 180, 220, 300, 600, 4096)),
     railBytesPerNs: dice.pick(1, 1, 0.01),
+    rails: dice.pick(1, 2, 4),
+    racks: dice.pick(0, 0, 1, 2),
     controlDelayNs: dice.pick(0, 1_000, 5_000, 5_000, 50_000),
   });
   const planned = await tinyPlan({
@@ -85,6 +87,7 @@ function policiesOf(dice: Dice): TinyPlan['policies'] & object {
     hbmEviction: dice.pick('leaf-lru', dice.pick(...eviction)),
     prefill: dice.pick('kvcache-centric', dice.pick(...policyNames('prefill'))),
     decode: dice.pick(...policyNames('decode')),
+    rail: dice.pick(...policyNames('rail')),
     disaggregation: dice.pick('always', ...policyNames('disaggregation')),
     admission: dice.pick('none', 'none', 'none', ...policyNames('admission')),
     batching: dice.pick('disaggregated', ...policyNames('batching')),

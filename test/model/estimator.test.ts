@@ -20,6 +20,8 @@ function node(id: number, rails: number, railEfficiency: number): Node {
     hostToDeviceBytesPerNs: 100,
     hostToDeviceLatencyNs: 0,
     railEfficiency,
+    socketBytesPerNs: 0.5,
+    railCpuNsPerByte: 0,
     railLatencyNs: 5000 * (id + 1),
     dramCapacityBytes: 0,
     ssdCapacityBytes: 0,
@@ -35,6 +37,8 @@ function topology(fabricBytesPerNs: number): Topology {
     instances: [],
     kv: { model: 'm', layers: 1, bytesPerToken: [100, 50, 50], blockTokens: 16 },
     fabricBytesPerNs,
+    racks: [],
+    sliceBytes: 65_536,
     controlDelayNs: 0,
   };
 }

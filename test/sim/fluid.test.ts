@@ -1,5 +1,6 @@
 /** Hand-solved networks: rates in bytes per ns, times in ns. The laws are in fluid-laws.test.ts. */
 import { describe, expect, test } from 'vitest';
+import { PATH_MAX } from '../../src/sim/flow-graph.ts';
 import { FluidNetwork } from '../../src/sim/fluid.ts';
 
 /** A network of the given capacities; resources are 0, 1, … */
@@ -292,7 +293,7 @@ describe('borders', () => {
     ['not live', (net, flow) => net.stop(100, flow) + net.stop(100, flow)],
     ['twice', (net) => net.start(100, [0, 1, 0], 1, 1, 1)],
     ['unknown resource', (net) => net.start(100, [3], 1, 1, 1)],
-    ['too long', (net) => net.start(100, [0, 1, 2, 3, 4, 5, 6, 7, 8], 1, 1, 1)],
+    ['too long', (net) => net.start(100, Array(PATH_MAX + 1).fill(0), 1, 1, 1)],
     ['finite rate', (net) => net.start(100, [2], 1, Infinity, 1)],
     ['finite rate', (net) => net.start(100, [], 1, Infinity, 1)],
     ['finite rate', (net) => net.start(100, [0], 1, -1, 1)],

@@ -43,6 +43,7 @@ class SimWorld implements World {
       topology: plan.topology,
       costs: tinyCosts(plan.topology),
       loadOverlap: plan.settings.instance.loadOverlap,
+      rails: null,
       observers,
       disturbance: null,
     });

@@ -14,6 +14,7 @@ import { type Address, AddressBook } from '../../src/core/topology.ts';
 import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import { Recorder } from '../../src/metrics/recorder.ts';
 import type { Disturbance } from '../../src/sim/disturbance.ts';
+import { railPolicies } from '../../src/sim/rails.ts';
 import { Simulation } from '../../src/sim/simulation.ts';
 import { tinyCosts } from './tiny.ts';
 
@@ -43,6 +44,7 @@ export function prepare(options: SimulateOptions): Simulated {
     topology,
     costs: tinyCosts(topology),
     loadOverlap: plan.settings.instance.loadOverlap,
+    rails: railPolicies(plan, false),
     observers: [recorder, ...observers],
     disturbance,
   });

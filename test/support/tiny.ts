@@ -15,7 +15,7 @@ import { RandomStream } from '../../src/config/streams.ts';
 import type { ClusterPlan, MadePolicies } from '../../src/config/wire.ts';
 import type { CostModel, PassBatch, PassChunk } from '../../src/core/cost.ts';
 import type { Settings } from '../../src/core/settings.ts';
-import type { InstanceSpec, Node, Role, Topology } from '../../src/core/topology.ts';
+import type { InstanceSpec, Node, Rack, Role, Topology } from '../../src/core/topology.ts';
 import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import { DecodeGrid } from '../../src/model/decode-grid.ts';
 import { ModelEstimator } from '../../src/model/estimator.ts';
@@ -41,7 +41,12 @@ export interface TinyShape {
   /** Tokens of working memory in every instance, or in each in turn. */
   readonly hbmTokens: number | readonly number[];
   readonly controlDelayNs: number;
+  /** Of all rails of a node together. */
   readonly railBytesPerNs: number;
+  /** Rails of a node; with more than one it has two sockets. */
+  readonly rails: number;
+  /** Nodes under one switch whose uplink is half of their rails; 0: no such switch. */
+  readonly racks: number;
 }
 
 const SHAPE: TinyShape = {
@@ -54,11 +59,13 @@ const SHAPE: TinyShape = {
   hbmTokens: 4096,
   controlDelayNs: CONTROL_DELAY_NS,
   railBytesPerNs: 1,
+  rails: 1,
+  racks: 0,
 };
 
 export function tinyTopology(shape: Partial<TinyShape> = {}): Topology {
   const wanted = { ...SHAPE, ...shape };
-  const { prefill, decode, coupled, mixed, hbmTokens, controlDelayNs } = wanted;
+  const { prefill, decode, coupled, mixed, hbmTokens, controlDelayNs, racks } = wanted;
   const roles: Role[][][] = [
     ...Array.from({ length: prefill }, (): Role[][] => [['prefill']]),
     ...Array.from({ length: decode }, (): Role[][] => [['decode']]),
@@ -93,21 +100,41 @@ export function tinyTopology(shape: Partial<TinyShape> = {}): Topology {
       blockTokens: BLOCK_TOKENS,
     },
     fabricBytesPerNs: Number.POSITIVE_INFINITY,
+    racks: racks > 0 ? tinyRacks(nodes, racks) : [],
+    sliceBytes: 64,
     controlDelayNs,
   };
 }
 
-function tinyNode(id: number, { dramBlocks, ssdBlocks, railBytesPerNs }: TinyShape): Node {
+function tinyRacks(nodes: readonly Node[], size: number): Rack[] {
+  return Array.from({ length: Math.ceil(nodes.length / size) }, (_, rack) => {
+    const ids = nodes.map(({ id }) => id).filter((id) => Math.floor(id / size) === rack);
+    const rails = ids.flatMap((id) => nodes[id].rails);
+    const uplinkBytesPerNs = rails.reduce((sum, rail) => sum + rail.bytesPerNs, 0) / 2;
+    return { name: `rack${rack}`, nodes: ids, uplinkBytesPerNs };
+  });
+}
+
+function tinyNode(id: number, shape: TinyShape): Node {
+  const { dramBlocks, ssdBlocks, railBytesPerNs, rails } = shape;
+  const sockets = rails > 1 ? 2 : 1;
   return {
     id,
     name: `n${id}`,
     group: 'all',
     gpus: 1,
-    numaDomains: 1,
-    rails: [{ name: 'r0', bytesPerNs: railBytesPerNs, numa: 0, gpus: [0] }],
+    numaDomains: sockets,
+    rails: Array.from({ length: rails }, (_, r) => ({
+      name: `r${r}`,
+      bytesPerNs: railBytesPerNs / rails,
+      numa: Math.floor((r * sockets) / rails),
+      gpus: [0],
+    })),
     hostToDeviceBytesPerNs: 2,
     hostToDeviceLatencyNs: 500,
     railEfficiency: 1,
+    socketBytesPerNs: 0.5,
+    railCpuNsPerByte: 0,
     railLatencyNs: 1_000,
     dramCapacityBytes: dramBlocks * BLOCK_TOKENS * TOKEN_BYTES,
     ssdCapacityBytes: ssdBlocks * BLOCK_TOKENS * TOKEN_BYTES,

@@ -53,6 +53,8 @@ export const MOONCAKE_16: Config = {
   transport: {
     rail: 'even',
     rdma: 'auto',
+    sliceSize: 65_536,
+    sliceOverhead: 0,
     maxBandwidth: null,
     bufferSize: 137_438_953_472,
     retryCount: 2,
