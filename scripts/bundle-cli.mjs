@@ -41,22 +41,41 @@ const builtinPolicies = {
   },
 };
 
-const result = await build({
+/** Large packages that only some commands need, and that CommonJS can't ask for as they are. */
+const APART = ['vega', 'vega-lite'];
+const apart = {
+  name: 'apart',
+  setup(esbuild) {
+    const filter = new RegExp(`^(${APART.join('|')})$`);
+    esbuild.onResolve({ filter }, ({ path }) => ({ path: `./${path}.cjs`, external: true }));
+  },
+};
+
+const common = {
   absWorkingDir: root,
-  entryPoints: ['src/cli/main.ts'],
-  outfile: program,
-  write: false,
   bundle: true,
   format: 'cjs',
   platform: 'node',
   target: 'node20',
-  // Without a canvas text is measured by estimate; the build for Node.js would look for one.
-  alias: { 'vega-canvas': `${root}node_modules/vega-canvas/build/vega-canvas.browser.js` },
-  // Native packages stay outside.
-  external: ['esbuild', '@resvg/*'],
-  define: { 'import.meta.url': 'moduleUrl' },
-  plugins: [builtinPolicies],
   logLevel: 'warning',
+};
+for (const name of APART) {
+  await build({
+    ...common,
+    stdin: { contents: `export * from '${name}';`, resolveDir: root },
+    outfile: `${folder}/${name}.cjs`,
+    // Without a canvas text is measured by estimate; the build for Node.js would look for one.
+    alias: { 'vega-canvas': `${root}node_modules/vega-canvas/build/vega-canvas.browser.js` },
+  });
+}
+const result = await build({
+  ...common,
+  entryPoints: ['src/cli/main.ts'],
+  outfile: program,
+  write: false,
+  external: ['cli-progress', 'esbuild', 'yaml', 'zod', '@*'],
+  define: { 'import.meta.url': 'moduleUrl' },
+  plugins: [builtinPolicies, apart],
 });
 // What is imported at run time (a user's policy) goes through the launcher: code from a cache
 // can't import. esbuild has turned every other import() into a call within the file.

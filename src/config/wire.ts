@@ -66,8 +66,8 @@ const EVICTION_OF = {
   [Tier.ssd]: 'ssdEviction',
 } as const;
 
-/** Ids of a first life start above 2^32, so that 0 means none. */
-const FIRST_INCARNATION = 1;
+/** The ids that a first life gives are small integers, which V8 keeps without a box. */
+const FIRST_INCARNATION = 0;
 
 /** One machine per address, each bound to the host that `hostOf` gives for it. */
 export function wireCluster(

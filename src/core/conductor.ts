@@ -52,11 +52,6 @@ interface Booked {
   withdrawn: Outcome;
 }
 
-interface Ended {
-  readonly attempt: number;
-  readonly outcome: Outcome;
-}
-
 const NO_BLOCKS = new BlockSpan(new Int32Array(0), 0, 0);
 /** Ended requests that are remembered for an ingress that asks again. */
 const RECENT_ENDED = 65_536;
@@ -76,7 +71,8 @@ export class Conductor extends Restorable implements Machine {
   private readonly policies: ConductorPolicies;
   private readonly match: DirectoryMatch;
   private readonly live = new Map<number, Booked>();
-  private readonly ended = new Recent<Ended>(RECENT_ENDED);
+  /** Outcomes by attempt. */
+  private readonly ended = new Recent(RECENT_ENDED);
   /** Dispatches sent to each instance, and deltas seen of each store. */
   private readonly dispatched: Float64Array;
   private readonly deltaSequence: Float64Array;
@@ -135,7 +131,7 @@ export class Conductor extends Restorable implements Machine {
     const key = attemptKey(request.id, request.attempt);
     if (this.live.has(key)) return;
     const ended = this.ended.get(key);
-    if (ended !== undefined) this.tellIngress(request.id, request.attempt, ended.outcome);
+    if (ended !== undefined) this.tellIngress(request.id, request.attempt, ended as Outcome);
     else this.decide(fact, request, key);
   }
 
@@ -238,7 +234,7 @@ export class Conductor extends Restorable implements Machine {
     const { id, attempt } = request;
     this.world.host.mark(id, Mark.finishedNs, nowNs);
     this.world.host.mark(id, Mark.outcome, outcome);
-    this.ended.set(attemptKey(id, attempt), { attempt, outcome });
+    this.ended.set(attemptKey(id, attempt), outcome);
     this.tellIngress(id, attempt, outcome);
   }
 
@@ -299,7 +295,7 @@ export class Conductor extends Restorable implements Machine {
     this.views.dequeue(booked.prefillInstance, key);
     this.views.unbindDecode(booked.decodeInstance, inputTokens + outputTokens);
     this.views.endDecode(booked.decodeInstance, key);
-    this.ended.set(key, { attempt, outcome });
+    this.ended.set(key, outcome);
     this.tellIngress(request, attempt, outcome);
   }
 

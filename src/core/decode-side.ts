@@ -31,7 +31,7 @@ export class DecodeSide {
   /** Run on the GPUs, or 0. */
   private run = 0;
   private cut = false;
-  private readonly taken = new Recent<boolean>(RECENT_ENDED);
+  private readonly taken = new Recent(RECENT_ENDED);
 
   constructor(world: InstanceWorld, ids: IdSource, ends: RequestEnds, batcher: Batcher) {
     this.world = world;
@@ -59,7 +59,7 @@ export class DecodeSide {
 
   /** Whether the request of this key was handed over to this instance. */
   hasTaken(key: number): boolean {
-    return this.taken.get(key) === true;
+    return this.taken.has(key);
   }
 
   // --- taking requests over -------------------------------------------------------------------
@@ -86,7 +86,7 @@ export class DecodeSide {
     this.claiming.delete(key);
     this.answerHandoff(claim.from, body.request, body.attempt, body.ok);
     if (!body.ok) return;
-    this.taken.set(key, true);
+    this.taken.set(key, 1);
     this.join(claim.request);
   }
 

@@ -6,6 +6,8 @@ import type { BlockInventory, Delta } from './messages.ts';
 import type { PoolWatcher } from './tier-pool.ts';
 import type { Tier } from './topology.ts';
 
+const NONE: readonly number[] = [];
+
 export class DeltaBuffer implements PoolWatcher {
   /** Send everything instead of the changes. */
   resync = false;
@@ -14,8 +16,8 @@ export class DeltaBuffer implements PoolWatcher {
   private readonly instance: number;
   private readonly limitBlocks: number;
   private sequence = 0;
-  private readonly stored: number[] = [];
-  private readonly removed: number[] = [];
+  private stored: number[] = [];
+  private removed: number[] = [];
 
   /** `instance` is the owner of an hbm tier, else -1. */
   constructor(node: number, tier: Tier, instance: number, limitBlocks: number) {
@@ -41,8 +43,9 @@ export class DeltaBuffer implements PoolWatcher {
 
   take(): Delta {
     const { node, tier, instance } = this;
-    const stored = this.stored.slice();
-    const removed = this.removed.slice();
+    // The message takes the lists along.
+    const stored = this.stored.length === 0 ? NONE : this.stored;
+    const removed = this.removed.length === 0 ? NONE : this.removed;
     this.clear();
     return { kind: 'delta', node, tier, instance, sequence: ++this.sequence, stored, removed };
   }
@@ -59,8 +62,8 @@ export class DeltaBuffer implements PoolWatcher {
   }
 
   private clear(): void {
-    this.stored.length = 0;
-    this.removed.length = 0;
+    if (this.stored.length > 0) this.stored = [];
+    if (this.removed.length > 0) this.removed = [];
     this.resync = false;
   }
 }

@@ -6,7 +6,7 @@ import { Mark } from './host.ts';
 import { type InstanceWorld, ownStore } from './instance-world.ts';
 import type { EndedRequest } from './messages.ts';
 import { Recent } from './recent.ts';
-import { attemptKey, type Outcome, type Request } from './request.ts';
+import { attemptKey, attemptOf, type Outcome, type Request, requestOf } from './request.ts';
 import { CONDUCTOR } from './topology.ts';
 
 /** Ended requests that an inventory can still report. */
@@ -14,18 +14,24 @@ export const RECENT_ENDED = 4096;
 
 export class RequestEnds {
   readonly world: InstanceWorld;
-  private readonly ended = new Recent<EndedRequest>(RECENT_ENDED);
+  /** Outcomes by attempt. */
+  private readonly ended = new Recent(RECENT_ENDED);
 
   constructor(world: InstanceWorld) {
     this.world = world;
   }
 
   has(key: number): boolean {
-    return this.ended.get(key) !== undefined;
+    return this.ended.has(key);
   }
 
   values(): EndedRequest[] {
-    return this.ended.values();
+    const ended: EndedRequest[] = [];
+    this.ended.visit((key, value) => {
+      const outcome = value as Outcome;
+      ended.push({ request: requestOf(key), attempt: attemptOf(key), outcome });
+    });
+    return ended;
   }
 
   release(request: Request): void {
@@ -39,7 +45,7 @@ export class RequestEnds {
     const { host } = this.world;
     host.mark(id, Mark.finishedNs, nowNs);
     host.mark(id, Mark.outcome, outcome);
-    this.ended.set(attemptKey(id, attempt), { request: id, attempt, outcome });
+    this.ended.set(attemptKey(id, attempt), outcome);
     host.send(CONDUCTOR, { kind: 'finished', request: id, attempt, outcome });
   }
 }

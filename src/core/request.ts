@@ -77,7 +77,17 @@ export function cachedTokens(blocks: number, blockTokens: number, inputTokens: n
   return Math.min(blocks * blockTokens, inputTokens - 1);
 }
 
+const ATTEMPTS = 64;
+
 /** One number for (request, attempt); attempts beyond 63 share keys with long dead ones. */
 export function attemptKey(request: number, attempt: number): number {
-  return request * 64 + (attempt & 63);
+  return request * ATTEMPTS + (attempt & (ATTEMPTS - 1));
+}
+
+export function requestOf(key: number): number {
+  return Math.floor(key / ATTEMPTS);
+}
+
+export function attemptOf(key: number): number {
+  return key % ATTEMPTS;
 }

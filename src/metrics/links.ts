@@ -1,5 +1,5 @@
 /** Links and buses: which of them a transfer crosses, and what those of a node can move. */
-import type { Transfer } from '../core/host.ts';
+import type { Place, Transfer } from '../core/host.ts';
 import { type Node, Tier } from '../core/topology.ts';
 
 /** Of one node, each direction apart; rails are striped evenly and count as one. */
@@ -24,7 +24,22 @@ export interface Crossing {
   readonly node: number;
 }
 
+const TIERS = 3;
+/** Answers so far, by the four numbers that decide. */
+const known = new Map<number, readonly Crossing[]>();
+
+/** The links on a transfer's way; the same list for equal ways. */
 export function crossings({ source, target }: Transfer): readonly Crossing[] {
+  const ends = (source.node * TIERS + source.tier) * 2 ** 20 + target.node * TIERS + target.tier;
+  let crossed = known.get(ends);
+  if (crossed === undefined) {
+    crossed = crossingsOf(source, target);
+    known.set(ends, crossed);
+  }
+  return crossed;
+}
+
+function crossingsOf(source: Place, target: Place): Crossing[] {
   const crossed: Crossing[] = [];
   const remote = source.node !== target.node;
   if (source.tier === Tier.ssd) crossed.push({ kind: 'ssdRead', node: source.node });

@@ -65,8 +65,8 @@ export class Recorder implements Observer {
   /** Number of the first decode step of each request, and its gap, the hand-off in it. */
   private readonly firstStep: Float64Array;
   private readonly firstGapNs: Float64Array;
-  /** Transfers under way, by initiator. */
-  private readonly moving: Map<number, Transfer>[] = [];
+  /** Transfers under way, by initiator; a few each. */
+  private readonly moving: Transfer[][] = [];
 
   constructor(topology: Topology, requests: number) {
     this.topology = topology;
@@ -91,7 +91,7 @@ export class Recorder implements Observer {
         lastNs: 0,
       });
     }
-    for (let i = 0; i < this.addresses.count; i++) this.moving.push(new Map());
+    for (let i = 0; i < this.addresses.count; i++) this.moving.push([]);
     const perNode = () => new Float64Array(topology.nodes.length);
     this.bytes = {
       railsOut: perNode(),
@@ -135,7 +135,7 @@ export class Recorder implements Observer {
   }
 
   onTransfer(from: Address, transfer: Transfer): void {
-    this.moving[from].set(transfer.id, transfer);
+    this.moving[from].push(transfer);
   }
 
   // --- compute --------------------------------------------------------------------------------
@@ -157,11 +157,9 @@ export class Recorder implements Observer {
     let busyNs = 0;
     for (let i = 0; i < steps; i++) busyNs += gapsNs[from + i];
     this.firstOf(log, atNs - busyNs + gapsNs[from], gapsNs[from]);
-    for (let i = 1; i < steps; i++) {
-      const gapNs = gapsNs[from + i];
-      log.gapsNs[log.length++] = gapNs;
-      this.gaps.add(gapNs, log.batch);
-    }
+    log.gapsNs.set(gapsNs.subarray(from + 1, from + steps), log.length);
+    log.length += steps - 1;
+    this.gaps.addAll(gapsNs, from + 1, from + steps, log.batch);
     log.lastNs = atNs;
     this.decodeBusyNs[instance] += busyNs;
     this.decodeSteps[instance] += steps;
@@ -198,7 +196,7 @@ export class Recorder implements Observer {
       this.firstGapNs[request] = stepNs + handoffNs;
       this.gaps.add(stepNs + handoffNs, 1);
     }
-    fresh.length = 0;
+    if (fresh.length > 0) log.fresh = [];
     log.lastNs = endNs;
   }
 
@@ -231,12 +229,17 @@ export class Recorder implements Observer {
   // --- bytes ----------------------------------------------------------------------------------
 
   private onTransferEnded(to: Address, ended: TransferEnded): void {
-    const transfer = this.moving[to].get(ended.transfer);
-    if (transfer === undefined) return;
-    this.moving[to].delete(ended.transfer);
+    const moving = this.moving[to];
+    let at = 0;
+    while (at < moving.length && moving[at].id !== ended.transfer) at++;
+    if (at === moving.length) return;
+    const transfer = moving[at];
+    moving[at] = moving[moving.length - 1];
+    moving.pop();
     if (!ended.ok) return;
     const { kind, bytes } = transfer;
     this.transferBytes[kind] += bytes;
-    for (const { kind, node } of crossings(transfer)) this.bytes[kind][node] += bytes;
+    const crossed = crossings(transfer);
+    for (let i = 0; i < crossed.length; i++) this.bytes[crossed[i].kind][crossed[i].node] += bytes;
   }
 }

@@ -2,6 +2,10 @@
 
 let scratch = new Float64Array(1024);
 
+/** Values looked at to guess which are among the longest. */
+const SAMPLES = 32;
+const sample = new Float64Array(SAMPLES);
+
 /**
  * Mean of the `count` longest of values[from + 1 .. to) and `first` in place of values[from].
  * Expected linear time; the input is not changed.
@@ -15,12 +19,38 @@ export function meanOfLongest(
 ): number {
   const n = to - from;
   if (scratch.length < n) scratch = new Float64Array(2 * n);
-  for (let i = 0; i < n; i++) scratch[i] = values[from + i];
-  scratch[0] = first;
-  selectLargest(scratch, n, count);
+  let kept = 0;
+  if (n > 4 * SAMPLES) kept = keepFrom(guess(values, from, to, count / n), values, from, to, first);
+  if (kept < count) kept = keepFrom(Number.NEGATIVE_INFINITY, values, from, to, first);
+  selectLargest(scratch, kept, count);
   let sum = 0;
   for (let i = 0; i < count; i++) sum += scratch[i];
   return sum / count;
+}
+
+/** A value that somewhat more than the `share` longest probably reach. */
+function guess(values: Float64Array, from: number, to: number, share: number): number {
+  const stride = Math.floor((to - from) / SAMPLES);
+  for (let i = 0; i < SAMPLES; i++) sample[i] = values[from + i * stride];
+  const rank = Math.min(SAMPLES, Math.ceil(share * SAMPLES) + 3);
+  selectLargest(sample, SAMPLES, rank);
+  let least = sample[0];
+  for (let i = 1; i < rank; i++) least = Math.min(least, sample[i]);
+  return least;
+}
+
+/** Copies what is at least `least` to the front of `scratch`; answers how many. */
+function keepFrom(
+  least: number,
+  values: Float64Array,
+  from: number,
+  to: number,
+  first: number,
+): number {
+  let kept = 0;
+  if (first >= least) scratch[kept++] = first;
+  for (let i = from + 1; i < to; i++) if (values[i] >= least) scratch[kept++] = values[i];
+  return kept;
 }
 
 /** Moves the `count` largest of values[0 .. n) to the front, in no order (Hoare's quickselect). */

@@ -39,6 +39,13 @@ interface DisturbedMessage {
 /** A transfer that could not even start. */
 type Lost = Pick<Moving, 'initiator' | 'transfer'>;
 
+/** A message within a node; the rows are used again. */
+interface NearMessage {
+  to: Address;
+  from: Address;
+  body: Body;
+}
+
 export interface SimulationOptions {
   readonly topology: Topology;
   /** Truth, per instance. */
@@ -69,9 +76,8 @@ export class Simulation {
   private machines: readonly Machine[] = [];
   private readonly fact: Fact = { atNs: 0, from: 0, body: { kind: 'wake', token: 0 } };
   /** Messages within a node, delivered before anything else happens. */
-  private readonly nearTo: Address[] = [];
-  private readonly nearFrom: Address[] = [];
-  private readonly nearBody: Body[] = [];
+  private readonly near: NearMessage[] = [];
+  private nearCount = 0;
 
   constructor(options: SimulationOptions) {
     const { topology, costs, loadOverlap } = options;
@@ -137,12 +143,9 @@ export class Simulation {
   /** Hands a fact to its machine, then whatever that sent within a node. */
   private deliver(to: Address, from: Address, body: Body): void {
     this.handleOne(to, from, body);
-    const { nearTo, nearFrom, nearBody } = this;
-    if (nearTo.length === 0) return;
-    for (let i = 0; i < nearTo.length; i++) this.handleOne(nearTo[i], nearFrom[i], nearBody[i]);
-    nearTo.length = 0;
-    nearFrom.length = 0;
-    nearBody.length = 0;
+    const { near } = this;
+    for (let i = 0; i < this.nearCount; i++) this.handleOne(near[i].to, near[i].from, near[i].body);
+    this.nearCount = 0;
   }
 
   private handleOne(to: Address, from: Address, body: Body): void {
@@ -166,12 +169,21 @@ export class Simulation {
     for (const watcher of this.sendWatchers) watcher.onSend(from, to, message, this.nowNs);
     const node = addresses.nodeOf[from];
     if (node >= 0 && node === addresses.nodeOf[to]) {
-      this.nearTo.push(to);
-      this.nearFrom.push(from);
-      this.nearBody.push(message);
+      this.sendNear(from, to, message);
     } else if (this.disturbance === null) {
       this.push(this.controlDelayNs, Rank.message, to, from, message);
     } else this.sendDisturbed(this.disturbance, from, to, message);
+  }
+
+  private sendNear(from: Address, to: Address, body: Message): void {
+    const { near } = this;
+    const row = this.nearCount++;
+    if (row === near.length) near.push({ to, from, body });
+    else {
+      near[row].to = to;
+      near[row].from = from;
+      near[row].body = body;
+    }
   }
 
   private sendDisturbed(by: Disturbance, from: Address, to: Address, body: Message): void {

@@ -340,7 +340,7 @@ describe('an instance after a reset', () => {
       {
         kind: 'requestInventory',
         instance: 0,
-        incarnation: 1,
+        incarnation: 0,
         dispatchSequence: 3,
         live: [
           { ...ids(5), phase: Phase.prefill },

@@ -349,7 +349,7 @@ describe('a store and the directory', () => {
           node: 0,
           tier: Tier.dram,
           instance: -1,
-          incarnation: 1,
+          incarnation: 0,
           sequence: 2,
           blocks: [1, 2],
         },

@@ -22,7 +22,11 @@ describe('percentile', () => {
 
 describe('meanOfLongest', () => {
   it('agrees with sorting, the first value replaced', () => {
-    const gaps = fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 80 });
+    const gaps = fc.oneof(
+      fc.array(fc.integer({ min: 1, max: 50 }), { minLength: 1, maxLength: 400 }),
+      // Rising, as the steps of a batch do.
+      fc.integer({ min: 129, max: 600 }).map((n) => Array.from({ length: n }, (_, i) => i >> 2)),
+    );
     fc.assert(
       fc.property(gaps, fc.nat(10), fc.integer({ min: 1, max: 80 }), (list, before, first) => {
         const values = Float64Array.from([...Array(before).fill(999), ...list, 999]);
@@ -37,6 +41,22 @@ describe('meanOfLongest', () => {
 });
 
 describe('GapHistogram', () => {
+  it('counts many at once as one by one', () => {
+    const runs = fc.array(fc.integer({ min: 0, max: 2 ** 45 }), { maxLength: 60 });
+    fc.assert(
+      fc.property(runs, fc.integer({ min: 1, max: 9 }), (list, times) => {
+        const values = Float64Array.from([7, ...list.flatMap((ns) => [ns, ns + 1, ns]), 7]);
+        const [one, all] = [new GapHistogram(), new GapHistogram()];
+        for (let i = 1; i < values.length - 1; i++) one.add(values[i], times);
+        all.addAll(values, 1, values.length - 1, times);
+        for (const share of [0.01, 0.3, 0.5, 0.8, 1]) {
+          expect(all.percentile(share)).toBe(one.percentile(share));
+        }
+        expect(all.total).toBe(one.total);
+      }),
+    );
+  });
+
   it('gives percentiles within 0.4 % of the sorted values', () => {
     const durations = fc.array(fc.integer({ min: 1, max: 1e13 }), { minLength: 1, maxLength: 200 });
     fc.assert(
