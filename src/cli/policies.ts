@@ -13,6 +13,7 @@ const DECIDES: Readonly<Record<PolicyKind, string>> = {
   decode: 'which instance continues it',
   disaggregation: 'whether the two may differ',
   admission: 'which requests are taken, and kept when their prompt is done',
+  tiering: 'what moves between DRAM and SSD',
   rail: 'how one transfer is spread over the NICs of both nodes',
   batching: 'what goes into the next pass of an engine',
   queue: 'the order in which prompts take their turn',

@@ -55,6 +55,10 @@ export function describeConfig(given: Config): Record<string, unknown> {
     },
     store: {
       ...store,
+      watermark: share(store.watermark),
+      lowWatermark: share(store.lowWatermark),
+      ssdWatermark: share(store.ssdWatermark),
+      ssdLowWatermark: share(store.ssdLowWatermark),
       leaseTtl: duration(store.leaseTtl),
       leaseGuard: duration(store.leaseGuard),
     },

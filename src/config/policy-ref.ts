@@ -16,6 +16,7 @@ const POLICY_SECTION: Readonly<
   rail: 'transport',
   batching: 'instance',
   queue: 'instance',
+  tiering: 'store',
 };
 
 /** A policy that was asked for. Its parameters are checked when it is loaded. */

@@ -93,6 +93,10 @@ function settingsOf({ store, instance, transport }: Config): Settings {
   return {
     store: {
       hbmCache: instance.hbmCache === 'on',
+      watermark: store.watermark,
+      lowWatermark: store.lowWatermark,
+      ssdWatermark: store.ssdWatermark,
+      ssdLowWatermark: store.ssdLowWatermark,
       leaseTtlNs: store.leaseTtl,
       guardNs: store.leaseGuard,
       reserveQueueRequests: store.reserveQueue,
@@ -107,6 +111,7 @@ function settingsOf({ store, instance, transport }: Config): Settings {
       batchRequests: instance.decodeBatch,
       reserveTtlNs: instance.reserveTtl,
       hbmCache: instance.hbmCache === 'on',
+      prefetch: store.prefetch === 'on',
     },
     conductor: { term: 1 },
   };

@@ -233,6 +233,21 @@ const store = z
     eviction: policy.prefault('lru').describe('Eviction policy of the DRAM tiers.'),
     hbmEviction: policy.prefault('leaf-lru').describe('Eviction policy of instance.hbmCache.'),
     ssdEviction: policy.prefault('fifo').describe('Eviction policy of the SSD tiers.'),
+    tiering: policy
+      .prefault('write-back')
+      .describe('What moves between DRAM and SSD, and when, on nodes with an SSD.'),
+    prefetch: z
+      .enum(['on', 'off'])
+      .prefault('off')
+      .describe('Whether what a prompt has on SSD is brought into DRAM while it waits.'),
+    watermark: positiveShare()
+      .prefault('90%')
+      .describe('Use of DRAM above which blocks are evicted ahead of need, on nodes with an SSD.'),
+    lowWatermark: positiveShare().prefault('85%').describe('Use of DRAM that this goes down to.'),
+    ssdWatermark: positiveShare()
+      .prefault('90%')
+      .describe('Use of SSD above which blocks are evicted ahead of need.'),
+    ssdLowWatermark: positiveShare().prefault('80%').describe('Use of SSD that this goes down to.'),
     hits: z
       .enum(['prefix'])
       .prefault('prefix')
@@ -257,6 +272,14 @@ const store = z
   .refine((value) => value.leaseGuard < value.leaseTtl, {
     path: ['leaseGuard'],
     message: 'expected a leaseGuard that is shorter than leaseTtl',
+  })
+  .refine((value) => value.lowWatermark <= value.watermark, {
+    path: ['lowWatermark'],
+    message: 'expected a lowWatermark of at most watermark',
+  })
+  .refine((value) => value.ssdLowWatermark <= value.ssdWatermark, {
+    path: ['ssdLowWatermark'],
+    message: 'expected a ssdLowWatermark of at most ssdWatermark',
   })
   .describe('The KV store of each node.');
 

@@ -12,6 +12,7 @@ import type {
   PolicyKind,
   PolicyPorts,
   Slo,
+  TieringContext,
 } from '../core/policy.ts';
 import type { Settings } from '../core/settings.ts';
 import { StoreNode } from '../core/store-node.ts';
@@ -94,6 +95,8 @@ export function wireCluster(
         const context = evictionContext(plan, owner, tier, slots, clock);
         return plan.policies[EVICTION_OF[tier]].create(context);
       },
+      tiering: (dramSlots: number, ssdSlots: number) =>
+        plan.policies.tiering.create(new NodeContext({ clock }, dramSlots, ssdSlots)),
     };
     const own = topology.instances.filter((spec) => spec.node === node.id);
     return new StoreNode(world, incarnation, trace.distinctBlocks, own);
@@ -210,6 +213,23 @@ export class TierContext implements EvictionContext {
 
   recomputeNs(depth: number): number {
     return this.world.recomputeNs(depth);
+  }
+}
+
+/** What a tiering policy of a store may know. */
+class NodeContext implements TieringContext {
+  readonly world: { clock: { nowNs: number } };
+  readonly dramSlots: number;
+  readonly ssdSlots: number;
+
+  constructor(world: NodeContext['world'], dramSlots: number, ssdSlots: number) {
+    this.world = world;
+    this.dramSlots = dramSlots;
+    this.ssdSlots = ssdSlots;
+  }
+
+  get nowNs(): number {
+    return this.world.clock.nowNs;
   }
 }
 

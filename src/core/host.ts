@@ -15,12 +15,23 @@ export interface Place {
   readonly slots: SlotRange | null;
 }
 
-export type TransferKind = 'fetch' | 'load' | 'save' | 'park' | 'stream';
+export const TRANSFER_KINDS = [
+  'fetch',
+  'load',
+  'save',
+  'park',
+  'stream',
+  'demote',
+  'promote',
+  'prefetch',
+] as const;
+export type TransferKind = (typeof TRANSFER_KINDS)[number];
 
 /** One move of KV. */
 export interface Transfer {
   readonly id: number;
   readonly kind: TransferKind;
+  /** -1 for a move between tiers that no request asked for. */
   readonly request: number;
   readonly source: Place;
   readonly target: Place;
@@ -96,6 +107,10 @@ export const Count = {
   parked: 4,
   resync: 5,
   transferFailed: 6,
+  demoted: 7,
+  promoted: 8,
+  prefetched: 9,
+  droppedDemotion: 10,
 } as const;
 export type Count = (typeof Count)[keyof typeof Count];
 export const COUNT_NAMES = Object.keys(Count) as (keyof typeof Count)[];

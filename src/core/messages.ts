@@ -154,6 +154,12 @@ export interface FetchBlocks {
   readonly sourceBlocks: number;
 }
 
+/** Instance to store, when a request comes: bring what is on SSD of its prompt into DRAM. */
+export interface Prefetch {
+  readonly kind: 'prefetch';
+  readonly request: Request;
+}
+
 /** Store to instance: the fetch is over; `blocks` arrived from the peer. */
 export interface Fetched {
   readonly kind: 'fetched';
@@ -313,11 +319,13 @@ export interface LeaseRequest {
   readonly blocks: readonly number[];
 }
 
-/** The longest leading run, possibly empty. */
+/** The longest leading run in one tier, possibly empty. */
 export interface LeaseGrant {
   readonly kind: 'leaseGrant';
   readonly lease: number;
   readonly tier: Tier;
+  /** The source has the block after the run as well, in another tier. */
+  readonly more: boolean;
   readonly ttlNs: number;
   readonly range: SlotRange;
 }
@@ -392,6 +400,7 @@ export type Body =
   | BlockInventory
   | RequestInventory
   | FetchBlocks
+  | Prefetch
   | Fetched
   | Acquire
   | AcquireWaits

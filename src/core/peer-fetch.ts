@@ -2,13 +2,13 @@
  * Bringing blocks from a peer: ask for a lease, move what is granted, try another replica when the
  * move fails, and leave the rest to be recomputed.
  */
+import type { CacheTiers } from './cache-tiers.ts';
 import { assert } from './errors.ts';
 import { Count, type Host, IdSource } from './host.ts';
 import type { FetchBlocks, LeaseGrant, TransferEnded } from './messages.ts';
 import type { Request } from './request.ts';
 import type { StoreSettings } from './settings.ts';
-import type { TierPool } from './tier-pool.ts';
-import type { AddressBook, KvLayout, Node } from './topology.ts';
+import { type AddressBook, type KvLayout, type Node, Tier } from './topology.ts';
 import type { TransferBook } from './transfer-book.ts';
 
 /** Blocks on their way. */
@@ -21,8 +21,11 @@ interface Fetch {
   /** Indices into the request's blocks, and the slots filling for them. */
   readonly wanted: number[];
   readonly slots: number[];
-  /** Slots kept from eviction until the request acquires. */
+  /** Slots kept from eviction until the request acquires, in DRAM and on SSD. */
   readonly kept: number[];
+  readonly keptOnSsd: number[];
+  /** Wanted blocks that the source has too, in another tier: asked for after this move. */
+  readonly later: number[];
   /** Indices that arrived. */
   readonly arrived: number[];
   /** Lease asked for or held, or 0. */
@@ -43,9 +46,11 @@ export interface FetchWorld {
   readonly clock: { readonly nowNs: number };
 }
 
+const NONE: readonly number[] = [];
+
 export class PeerFetches {
   readonly world: FetchWorld;
-  private readonly dram: TierPool;
+  private readonly tiers: CacheTiers;
   private readonly book: TransferBook;
   private readonly leaseIds: IdSource;
   /** By request id. */
@@ -55,9 +60,9 @@ export class PeerFetches {
   /** Request of each lease that is asked for or held. */
   private readonly requestOf = new Map<number, number>();
 
-  constructor(world: FetchWorld, incarnation: number, dram: TierPool, book: TransferBook) {
+  constructor(world: FetchWorld, incarnation: number, tiers: CacheTiers, book: TransferBook) {
     this.world = world;
-    this.dram = dram;
+    this.tiers = tiers;
     this.book = book;
     this.leaseIds = new IdSource(incarnation);
   }
@@ -78,6 +83,8 @@ export class PeerFetches {
       wanted: [],
       slots: [],
       kept: [],
+      keptOnSsd: [],
+      later: [],
       arrived: [],
       lease: 0,
       askedNs: 0,
@@ -91,7 +98,8 @@ export class PeerFetches {
 
   /** Keeps what is here and finds slots for what is not. */
   private allocate(fetch: Fetch, sourceBlocks: number): void {
-    const { dram } = this;
+    const { tiers } = this;
+    const dram = tiers.dram.pool;
     const { blocks } = fetch.request;
     let parent = -1;
     for (let i = 0; i < sourceBlocks; i++) {
@@ -99,7 +107,7 @@ export class PeerFetches {
       if (slot >= 0) {
         dram.lease(slot);
         fetch.kept.push(slot);
-      } else {
+      } else if (!tiers.leaseOnSsd(blocks.at(i), fetch.keptOnSsd)) {
         slot = dram.allocate(blocks.at(i), parent, i);
         if (slot < 0) {
           this.world.host.count(Count.droppedFetch, sourceBlocks - i);
@@ -142,7 +150,8 @@ export class PeerFetches {
     fetch.validUntilNs = fetch.askedNs + grant.ttlNs - world.settings.guardNs;
     const granted = this.isLate(fetch) ? 0 : grant.range.slots.length;
     if (granted < fetch.slots.length) {
-      world.host.count(Count.staleMiss, fetch.slots.length - granted);
+      if (grant.more && granted > 0) fetch.later.push(...fetch.wanted.slice(granted));
+      else world.host.count(Count.staleMiss, fetch.slots.length - granted);
       this.abandon(fetch, granted, false);
     }
     if (granted === 0) {
@@ -159,10 +168,13 @@ export class PeerFetches {
       attempt: request.attempt,
       instance,
       slots: [...slots],
+      sources: NONE,
+      tier: Tier.dram,
+      exclusive: false,
     };
     const node = fetch.sources[fetch.tried - 1];
     const source = { node, tier: grant.tier, instance: -1, slots: grant.range };
-    const target = book.dramPlace([...slots]);
+    const target = book.place(Tier.dram, [...slots]);
     const route = { source, target, tokens, blocks: granted, afterStep: 0 };
     fetch.transfer = book.start(moving, route);
   }
@@ -175,20 +187,23 @@ export class PeerFetches {
     fetch.transfer = 0;
     if (this.isLate(fetch)) ended = { ...ended, ok: false, blocksDone: 0 };
     this.endLease(fetch);
-    const done = this.book.settle(fetch.slots, ended);
+    const done = this.tiers.settle(fetch.slots, ended);
     if (orphan !== undefined) {
       this.orphans.delete(ended.transfer);
       return;
     }
     for (let i = 0; i < done; i++) {
-      this.dram.lease(fetch.slots[i]);
+      this.tiers.dram.pool.lease(fetch.slots[i]);
       fetch.kept.push(fetch.slots[i]);
       fetch.arrived.push(fetch.wanted[i]);
     }
     if (!ended.ok) this.world.host.count(Count.transferFailed, 1);
-    const missing = fetch.wanted.slice(done);
+    const missing = [...fetch.wanted.slice(done), ...fetch.later];
+    // What the source has in another tier, it is asked for again.
+    if (ended.ok && fetch.later.length > 0) fetch.tried--;
     fetch.slots.length = 0;
     fetch.wanted.length = 0;
+    fetch.later.length = 0;
     if (missing.length > 0 && ended.cause !== 'timeout') this.retry(fetch, missing);
     else this.answer(fetch);
   }
@@ -200,7 +215,7 @@ export class PeerFetches {
 
   /** Fresh slots for what did not arrive, then another source. */
   private retry(fetch: Fetch, missing: readonly number[]): void {
-    const { dram } = this;
+    const dram = this.tiers.dram.pool;
     const { blocks } = fetch.request;
     for (const index of missing) {
       if (dram.find(blocks.at(index)) >= 0) break;
@@ -268,12 +283,15 @@ export class PeerFetches {
   }
 
   private unkeep(fetch: Fetch): void {
-    for (const slot of fetch.kept) this.dram.unlease(slot);
+    this.tiers.unlease(Tier.dram, fetch.kept);
+    if (fetch.keptOnSsd.length > 0) this.tiers.unlease(Tier.ssd, fetch.keptOnSsd);
     fetch.kept.length = 0;
+    fetch.keptOnSsd.length = 0;
   }
 
   private abandon(fetch: Fetch, from: number, quarantine: boolean): void {
-    for (let i = from; i < fetch.slots.length; i++) this.dram.abandon(fetch.slots[i], quarantine);
+    const { pool } = this.tiers.dram;
+    for (let i = from; i < fetch.slots.length; i++) pool.abandon(fetch.slots[i], quarantine);
     fetch.slots.length = from;
     fetch.wanted.length = from;
   }

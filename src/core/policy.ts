@@ -40,6 +40,7 @@ export const POLICY_KINDS = [
   'rail',
   'batching',
   'queue',
+  'tiering',
 ] as const;
 export type PolicyKind = (typeof POLICY_KINDS)[number];
 
@@ -56,6 +57,7 @@ export interface PolicyPorts {
   readonly rail: { readonly context: RailContext; readonly policy: RailPolicy };
   readonly batching: { readonly context: EngineContext; readonly policy: BatchingPolicy };
   readonly queue: { readonly context: EngineContext; readonly policy: QueuePolicy };
+  readonly tiering: { readonly context: TieringContext; readonly policy: TieringPolicy };
 }
 
 /** What the files of each kind export. */
@@ -111,6 +113,12 @@ export function defineQueue<const T extends Params>(
   definition: Definition<EngineContext, QueuePolicy, T>,
 ): PolicyModule<EngineContext, QueuePolicy, T> {
   return { kind: 'queue', ...definition };
+}
+
+export function defineTiering<const T extends Params>(
+  definition: Definition<TieringContext, TieringPolicy, T>,
+): PolicyModule<TieringContext, TieringPolicy, T> {
+  return { kind: 'tiering', ...definition };
 }
 
 // --- eviction ---------------------------------------------------------------------------------
@@ -172,6 +180,50 @@ export interface EvictionPolicy {
   reclaim?(count: number, pinned: Pinned): readonly number[];
   /** Slots that the policy believes resident, re-derived from its own structures: a check. */
   size(): number;
+}
+
+// --- tiering ----------------------------------------------------------------------------------
+
+/** What becomes on SSD of a block that is in DRAM; nothing when it is there already. */
+export const CopyDown = {
+  none: 0,
+  /** A copy is written at once. */
+  now: 1,
+  /** A copy is written at the next heartbeat, if the block is still there. */
+  later: 2,
+} as const;
+export type CopyDown = (typeof CopyDown)[keyof typeof CopyDown];
+
+/** What becomes of a block that was read from SSD. */
+export const Promotion = {
+  none: 0,
+  /** DRAM gets a copy. */
+  copy: 1,
+  /** It moves to DRAM: its slot on SSD is free afterwards. */
+  move: 2,
+} as const;
+export type Promotion = (typeof Promotion)[keyof typeof Promotion];
+
+/** What a tiering policy may know of the node whose DRAM and SSD it stands between. */
+export interface TieringContext {
+  readonly dramSlots: number;
+  readonly ssdSlots: number;
+  /** Time of the fact that is being handled. */
+  readonly nowNs: number;
+}
+
+/** What moves between DRAM and SSD, and when. Only nodes with an SSD ask. */
+export interface TieringPolicy {
+  /** Between two heartbeats, ns; needed for `CopyDown.later` alone. */
+  readonly heartbeatNs: number;
+  /** A block became readable in DRAM. */
+  onStored(block: number): CopyDown;
+  /** It was read from DRAM by a prompt. */
+  onHit(block: number): CopyDown;
+  /** It is about to leave DRAM, and is not on SSD: whether it is written there first. */
+  onEvict(block: number): boolean;
+  /** A prompt read it from SSD. `dramUsedRatio` is the share of DRAM slots in use. */
+  onSsdHit(block: number, dramUsedRatio: number): Promotion;
 }
 
 // --- scheduling -------------------------------------------------------------------------------

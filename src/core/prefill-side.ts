@@ -100,6 +100,8 @@ export class PrefillSide {
     const { sources, sourceBlocks } = body;
     const fetches = sources.length > 0 && sourceBlocks > body.localBlocks;
     prompts.enqueue(key, body, fetches, nowNs);
+    if (this.world.settings.prefetch)
+      host.send(ownStore(this.world), { kind: 'prefetch', request });
     if (!fetches) return;
     const instance = spec.id;
     const ask: M.FetchBlocks = { kind: 'fetchBlocks', request, instance, sources, sourceBlocks };

@@ -3,6 +3,14 @@
 export interface StoreSettings {
   /** Computed blocks stay in the instances' HBM while nobody needs the room. */
   readonly hbmCache: boolean;
+  /**
+   * Share of DRAM slots in use above which blocks are taken down ahead of need, to the low one; on
+   * nodes with an SSD. The other two do the same on SSD, where what leaves is dropped.
+   */
+  readonly watermark: number;
+  readonly lowWatermark: number;
+  readonly ssdWatermark: number;
+  readonly ssdLowWatermark: number;
   /** Length of a read lease; the owner may reuse a slot after ttl + guard. */
   readonly leaseTtlNs: number;
   /** Transfer deadline plus clock drift. */
@@ -30,6 +38,8 @@ export interface InstanceSettings {
   readonly reserveTtlNs: number;
   /** The store keeps computed blocks in HBM: tell it of them. */
   readonly hbmCache: boolean;
+  /** The store brings what is on SSD into DRAM while a prompt waits: tell it of each. */
+  readonly prefetch: boolean;
 }
 
 export interface ConductorSettings {

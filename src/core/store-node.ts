@@ -4,26 +4,18 @@
  * what became readable and what went. What it says is the truth; the directory is a hint.
  */
 
+import { CacheTiers, HEARTBEAT, type TiersWorld } from './cache-tiers.ts';
 import { DeltaBuffer } from './delta-buffer.ts';
 import { assert, unreachable } from './errors.ts';
 import { HbmCache } from './hbm-cache.ts';
-import { Count, type Host, type Machine } from './host.ts';
+import { Count, type Machine } from './host.ts';
 import { LeaseTable } from './lease-table.ts';
 import type * as M from './messages.ts';
 import { PeerFetches } from './peer-fetch.ts';
-import type { EvictionPolicy } from './policy.ts';
 import { cachedTokens } from './request.ts';
-import type { StoreSettings } from './settings.ts';
 import { Restorable } from './snapshot.ts';
-import { TierPool } from './tier-pool.ts';
-import {
-  type Address,
-  type AddressBook,
-  CONDUCTOR,
-  type KvLayout,
-  type Node,
-  Tier,
-} from './topology.ts';
+import type { TierPool } from './tier-pool.ts';
+import { type Address, type AddressBook, CONDUCTOR, Tier } from './topology.ts';
 import { type Moving, TransferBook } from './transfer-book.ts';
 import { type Holding, type Waiting, WorkingMemory } from './working-memory.ts';
 
@@ -34,25 +26,20 @@ export interface StoreTenant {
 }
 
 /** What a store is given; not part of its state. */
-export interface StoreWorld {
-  readonly host: Host;
-  readonly node: Node;
-  readonly kv: KvLayout;
-  readonly settings: StoreSettings;
+export interface StoreWorld extends TiersWorld {
   readonly addresses: AddressBook;
-  /** Makes the order of one tier. */
-  readonly eviction: (tier: Tier, instance: number, capacitySlots: number) => EvictionPolicy;
-  /** The eviction policies' clock. */
+  /** The policies' clock. */
   readonly clock: { nowNs: number };
 }
 
+const NONE: readonly number[] = [];
+
 export class StoreNode extends Restorable implements Machine {
   readonly world: StoreWorld;
-  readonly dram: TierPool;
+  readonly tiers: CacheTiers;
   private readonly incarnation: number;
   /** By instance. */
   private readonly memories = new Map<number, WorkingMemory>();
-  private readonly delta: DeltaBuffer;
   private readonly hbmCaches: HbmCache[] = [];
   private readonly book: TransferBook;
   private readonly leases: LeaseTable;
@@ -68,18 +55,24 @@ export class StoreNode extends Restorable implements Machine {
     super();
     this.world = world;
     this.incarnation = incarnation;
-    const { kv, node, settings } = world;
-    const blockBytes = kv.blockTokens * kv.bytesPerToken[Tier.dram];
-    const slots = Math.floor(node.dramCapacityBytes / blockBytes);
-    this.delta = new DeltaBuffer(node.id, Tier.dram, -1, settings.deltaLimitBlocks);
-    this.dram = new TierPool(slots, blocks, world.eviction(Tier.dram, -1, slots), this.delta);
-    this.book = new TransferBook(world, incarnation, this.dram, this.delta);
-    this.leases = new LeaseTable(this.dram);
-    this.fetches = new PeerFetches(world, incarnation, this.dram, this.book);
+    const { settings } = world;
+    this.book = new TransferBook(world, incarnation);
+    this.tiers = new CacheTiers(world, blocks, this.book);
+    this.leases = new LeaseTable(this.tiers);
+    this.fetches = new PeerFetches(world, incarnation, this.tiers, this.book);
     for (const tenant of tenants) {
       const cache = settings.hbmCache ? this.makeHbmCache(tenant, blocks) : null;
       this.memories.set(tenant.id, new WorkingMemory(tenant.id, tenant.kvCapacityBytes, cache));
     }
+  }
+
+  /** Slots of the node's DRAM, and of its SSD (null without one). */
+  get dram(): TierPool {
+    return this.tiers.dram.pool;
+  }
+
+  get ssd(): TierPool | null {
+    return this.tiers.ssd?.pool ?? null;
   }
 
   private makeHbmCache({ id, kvCapacityBytes }: StoreTenant, blocks: number): HbmCache {
@@ -95,6 +88,7 @@ export class StoreNode extends Restorable implements Machine {
     this.world.clock.nowNs = fact.atNs;
     if (fact.atNs >= this.leases.nextExpiryNs) this.leases.expire(fact.atNs);
     this.dispatch(fact, fact.body);
+    this.tiers.flush();
     this.flushDeltas();
   }
 
@@ -116,6 +110,8 @@ export class StoreNode extends Restorable implements Machine {
         return this.onClaim(fact.from, body);
       case 'fetchBlocks':
         return this.fetches.begin(body);
+      case 'prefetch':
+        return this.tiers.prefetch(body.request);
       case 'leaseRequest':
         return this.onLeaseRequest(fact, body);
       case 'leaseGrant':
@@ -129,7 +125,7 @@ export class StoreNode extends Restorable implements Machine {
       case 'pinBlocks':
         return this.onPin(body);
       case 'slotReleased':
-        return this.dram.releaseQuarantine(body.slot);
+        return this.tiers.at(body.tier).pool.releaseQuarantine(body.slot);
       case 'wake':
         return this.onWake(fact.atNs, body.token);
       case 'peerReset':
@@ -146,7 +142,7 @@ export class StoreNode extends Restorable implements Machine {
 
   /** Every tier and policy against itself; for tests and invariant runs. */
   check(): void {
-    this.dram.check();
+    this.tiers.check();
     for (const memory of this.memories.values()) memory.check();
   }
 
@@ -161,7 +157,7 @@ export class StoreNode extends Restorable implements Machine {
     assert(this.book.size === 0, 'a transfer is under way');
     assert(this.fetches.size === 0, 'a fetch is under way');
     assert(this.parkedBytes === 0, 'parked bytes are left');
-    this.dram.checkIdle();
+    this.tiers.checkIdle();
   }
 
   // --- working memory -------------------------------------------------------------------------
@@ -225,6 +221,10 @@ export class StoreNode extends Restorable implements Machine {
   }
 
   private onWake(nowNs: number, instance: number): void {
+    if (instance === HEARTBEAT) {
+      this.tiers.heartbeat();
+      return;
+    }
     const memory = this.memory(instance);
     memory.wakes = false;
     memory.dropExpired(nowNs);
@@ -281,32 +281,32 @@ export class StoreNode extends Restorable implements Machine {
   /** Leases the longest local prefix and starts the load of what is not in HBM. */
   private loadPrefix(ask: M.Acquire, holding: Holding): void {
     const { request, instance } = ask;
-    const { dram, world } = this;
-    const { blocks, inputTokens } = request;
+    const { tiers, world } = this;
     const { blockTokens } = world.kv;
-    dram.keepHouse();
+    tiers.keepHouse();
     const inHbm = holding.shared.length;
-    const slots: number[] = [];
-    for (let i = inHbm; i < blocks.length; i++) {
-      const slot = dram.findReady(blocks.at(i));
-      if (slot < 0) break;
-      dram.touch(slot);
-      dram.lease(slot);
-      slots.push(slot);
-    }
-    const hitBlocks = inHbm + slots.length;
-    const tokens = cachedTokens(hitBlocks, blockTokens, inputTokens);
+    const found = tiers.leasePrefix(request.blocks, inHbm);
+    const { hitBlocks } = found;
+    const tokens = cachedTokens(hitBlocks, blockTokens, request.inputTokens);
     const hbmTokens = Math.min(inHbm * blockTokens, tokens);
+    const cut = found.endsOnSsd ? hitBlocks * blockTokens - tokens : 0;
+    const ssdTokens = found.ssd.length * blockTokens - cut;
     const fetched = this.fetches.finish(request, inHbm, hitBlocks);
-    const unfetched = cachedTokens(hitBlocks - fetched, blockTokens, inputTokens);
+    const unfetched = cachedTokens(hitBlocks - fetched, blockTokens, request.inputTokens);
     const peerTokens = Math.max(0, tokens - unfetched);
     const loads: number[] = [];
-    // Of a prompt that is cached whole, the one token that is computed may be all that is left.
-    if (inHbm > 0 && tokens === hbmTokens) for (const slot of slots) dram.unlease(slot);
-    else if (slots.length > 0) {
-      loads.push(this.move('load', ask, slots, tokens - hbmTokens, 0));
-      holding.moves++;
-    }
+    const load = (tier: Tier, slots: readonly number[], tierTokens: number) => {
+      if (slots.length === 0) return;
+      // Of a prompt that is cached whole, the one token that is computed may be all that is left.
+      if (tierTokens === 0 && hitBlocks > slots.length) tiers.unlease(tier, slots);
+      else {
+        loads.push(this.move('load', ask, tier, slots, tierTokens, 0));
+        holding.moves++;
+      }
+    };
+    load(Tier.dram, found.dram, tokens - hbmTokens - ssdTokens);
+    load(Tier.ssd, found.ssd, ssdTokens);
+    tiers.noteReads(found);
     world.host.send(world.addresses.instance(instance), {
       kind: 'acquired',
       request: request.id,
@@ -314,8 +314,8 @@ export class StoreNode extends Restorable implements Machine {
       hitBlocks,
       cachedTokens: tokens,
       hbmTokens,
-      ssdTokens: 0,
-      peerTokens,
+      ssdTokens,
+      peerTokens: Math.min(peerTokens, tokens - hbmTokens - ssdTokens),
       loads,
     });
   }
@@ -350,7 +350,7 @@ export class StoreNode extends Restorable implements Machine {
     const holding = this.memory(instance).of(request.id, request.attempt);
     assert(holding !== undefined, 'a save of a request that holds no memory');
     holding.moves++;
-    this.move('save', body, slots, tokens, body.step);
+    this.move('save', body, Tier.dram, slots, tokens, body.step);
   }
 
   private onPark(from: Address, body: M.Park): void {
@@ -367,10 +367,19 @@ export class StoreNode extends Restorable implements Machine {
     holding.moves++;
     world.host.count(Count.parked, 1);
     book.start(
-      { kind: 'park', request, attempt, instance, slots: [] },
+      {
+        kind: 'park',
+        request,
+        attempt,
+        instance,
+        slots: NONE,
+        sources: NONE,
+        tier: Tier.dram,
+        exclusive: false,
+      },
       {
         source: book.hbmPlace(instance),
-        target: book.dramPlace(null),
+        target: book.place(Tier.dram, null),
         tokens,
         blocks: 0,
         afterStep: 0,
@@ -381,18 +390,28 @@ export class StoreNode extends Restorable implements Machine {
   private move(
     kind: 'load' | 'save',
     ask: M.Acquire | M.SaveBlocks,
+    tier: Tier,
     slots: readonly number[],
     tokens: number,
     afterStep: number,
   ): number {
     const { book } = this;
     const { request, instance } = ask;
-    const cache = book.dramPlace(slots);
+    const cache = book.place(tier, slots);
     const working = book.hbmPlace(instance);
     const source = kind === 'load' ? cache : working;
     const target = kind === 'load' ? working : cache;
     return book.start(
-      { kind, request: request.id, attempt: request.attempt, instance, slots },
+      {
+        kind,
+        request: request.id,
+        attempt: request.attempt,
+        instance,
+        slots,
+        sources: NONE,
+        tier,
+        exclusive: false,
+      },
       { source, target, tokens, blocks: slots.length, afterStep },
     );
   }
@@ -409,11 +428,15 @@ export class StoreNode extends Restorable implements Machine {
     switch (kind) {
       case 'fetch':
         return this.fetches.ended(moving.request, ended);
+      case 'demote':
+      case 'promote':
+      case 'prefetch':
+        return this.tiers.moved(moving, ended);
       case 'load':
-        for (const slot of slots) this.dram.unlease(slot);
+        this.tiers.unlease(moving.tier, slots);
         break;
       case 'save':
-        this.book.settle(slots, ended);
+        this.tiers.settle(slots, ended);
         break;
       case 'park':
         this.parkEnded(moving, nowNs);
@@ -444,9 +467,11 @@ export class StoreNode extends Restorable implements Machine {
   }
 
   private onPin(body: M.PinBlocks): void {
-    for (const block of body.blocks) {
-      const slot = this.dram.findReady(block);
-      if (slot >= 0) this.dram.pin(slot, body.pin);
+    for (const pool of this.ssd === null ? [this.dram] : [this.dram, this.ssd]) {
+      for (const block of body.blocks) {
+        const slot = pool.findReady(block);
+        if (slot >= 0) pool.pin(slot, body.pin);
+      }
     }
   }
 
@@ -455,13 +480,15 @@ export class StoreNode extends Restorable implements Machine {
   private onLeaseRequest(fact: M.Fact, body: M.LeaseRequest): void {
     const { world, leases, book } = this;
     const { leaseTtlNs, guardNs } = world.settings;
-    const range = book.range(leases.grant(fact.from, body.lease, body.blocks));
+    const { tier, slots, more } = leases.grant(fact.from, body.lease, body.blocks);
+    const range = book.range(tier, slots);
     const expiresNs = fact.atNs + leaseTtlNs + guardNs;
-    leases.record(fact.from, body.lease, range.slots, range.generations, expiresNs);
+    leases.record(fact.from, body.lease, tier.tier, range, expiresNs);
     world.host.send(fact.from, {
       kind: 'leaseGrant',
       lease: body.lease,
-      tier: Tier.dram,
+      tier: tier.tier,
+      more,
       ttlNs: leaseTtlNs,
       range,
     });
@@ -470,14 +497,17 @@ export class StoreNode extends Restorable implements Machine {
   private onPeerReset(peer: Address): void {
     const { addresses } = this.world;
     if (peer === CONDUCTOR) {
-      this.delta.resync = true;
+      this.tiers.dram.delta.resync = true;
+      if (this.tiers.ssd !== null) this.tiers.ssd.delta.resync = true;
       for (const { delta } of this.hbmCaches) delta.resync = true;
     } else if (addresses.isStore(peer)) this.fetches.peerReset(addresses.storeNode(peer));
   }
 
   private flushDeltas(): void {
-    const { delta, dram, hbmCaches } = this;
-    if (delta.pending) this.flushDelta(delta, dram);
+    const { tiers, hbmCaches } = this;
+    const { dram, ssd } = tiers;
+    if (dram.delta.pending) this.flushDelta(dram.delta, dram.pool);
+    if (ssd?.delta.pending) this.flushDelta(ssd.delta, ssd.pool);
     for (let i = 0; i < hbmCaches.length; i++) {
       const { delta: ofHbm, pool } = hbmCaches[i];
       if (ofHbm.pending) this.flushDelta(ofHbm, pool);

@@ -17,7 +17,18 @@ export interface PoolWatcher {
   blockGone(block: number): void;
 }
 
+/** Who may take a block down to another tier before it goes. */
+export interface Demoter {
+  /**
+   * A block is about to be evicted. A lease on its slot keeps it until the bytes are away; with
+   * `urgent` the slot is needed at once, and no lease may be taken.
+   */
+  evicting(slot: number, urgent: boolean): void;
+}
+
 export class TierPool {
+  /** Who owns the pool: not part of its state. */
+  readonly world: { readonly demoter: Demoter | null };
   readonly capacitySlots: number;
   /** Grows with every reuse of a slot: a stale read is known by it. */
   readonly generations: Int32Array;
@@ -26,8 +37,13 @@ export class TierPool {
 
   private readonly policy: EvictionPolicy;
   private readonly watcher: PoolWatcher;
+  /** Slots whose block was evicted or invalidated and that are still read. */
+  private leavingSlots = 0;
   private readonly states: Uint8Array;
   private readonly blocks: Int32Array;
+  /** Of each slot: the preceding block of its chain or -1, and the place in that chain. */
+  private readonly parents: Int32Array;
+  private readonly depths: Int32Array;
   private readonly readers: Int32Array;
   private readonly pins: Uint8Array;
   private softPins = 0;
@@ -38,9 +54,18 @@ export class TierPool {
   /** Slot of each block, plus one; 0 when it is not here. Grows with the block ids. */
   private slotOf: Int32Array;
 
-  constructor(capacitySlots: number, blocks: number, policy: EvictionPolicy, watcher: PoolWatcher) {
+  constructor(
+    capacitySlots: number,
+    blocks: number,
+    policy: EvictionPolicy,
+    watcher: PoolWatcher,
+    demoter: Demoter | null = null,
+  ) {
     this.capacitySlots = capacitySlots;
     this.watcher = watcher;
+    this.world = { demoter };
+    this.parents = new Int32Array(capacitySlots);
+    this.depths = new Int32Array(capacitySlots);
     this.generations = new Int32Array(capacitySlots);
     this.checksums = new Int32Array(capacitySlots);
     this.states = new Uint8Array(capacitySlots);
@@ -60,6 +85,11 @@ export class TierPool {
     return this.capacitySlots - this.freeCount;
   }
 
+  /** Of them, those whose block has gone and that are still read. */
+  get leaving(): number {
+    return this.leavingSlots;
+  }
+
   /** Slots that must not go now: leased, filling or pinned. */
   get pinnedSlots(): number {
     return this.pinned.count;
@@ -76,12 +106,29 @@ export class TierPool {
     return slot !== NONE && this.states[slot] === SlotState.ready ? slot : NONE;
   }
 
+  isReady(slot: number): boolean {
+    return this.states[slot] === SlotState.ready;
+  }
+
   state(slot: number): SlotState {
     return this.states[slot] as SlotState;
   }
 
   block(slot: number): number {
     return this.blocks[slot];
+  }
+
+  /** The block before a slot's own in its chain, or -1. */
+  parentBlock(slot: number): number {
+    return this.parents[slot];
+  }
+
+  depth(slot: number): number {
+    return this.depths[slot];
+  }
+
+  pinOf(slot: number): Pin {
+    return this.pins[slot] as Pin;
   }
 
   isLeased(slot: number): boolean {
@@ -94,7 +141,19 @@ export class TierPool {
 
   /** Lets the policy give up what should go although there is room: whenever a request comes. */
   keepHouse(): void {
-    this.evictAll(this.policy.reclaim?.(0, this.pinned));
+    this.evictAll(this.policy.reclaim?.(0, this.pinned), false);
+  }
+
+  /**
+   * Evicts ahead of need until at most `slots` are used, those that leave already not counted; soft
+   * pins hold here.
+   */
+  shrinkTo(slots: number): void {
+    while (this.usedSlots - this.leavingSlots > slots) {
+      const slot = this.policy.victim(NONE, this.pinned);
+      if (slot === REFUSE) return;
+      this.evict(slot, false);
+    }
   }
 
   /**
@@ -104,12 +163,15 @@ export class TierPool {
   allocate(block: number, parentSlot: number, depth: number): number {
     const parent = parentSlot === NONE ? NONE : this.blocks[parentSlot];
     this.policy.onMiss?.(block);
-    this.evictAll(this.policy.reclaim?.(this.freeCount === 0 ? 1 : 0, this.pinned));
+    const full = this.freeCount === 0;
+    this.evictAll(this.policy.reclaim?.(full ? 1 : 0, this.pinned), full);
     if (this.freeCount === 0 && !this.makeRoom(block)) return NONE;
     if (parent !== NONE && this.blocks[parentSlot] !== parent) parentSlot = NONE;
     const slot = this.freeSlots[--this.freeCount];
     this.generations[slot]++;
     this.blocks[slot] = block;
+    this.parents[slot] = parent;
+    this.depths[slot] = depth;
     this.states[slot] = SlotState.filling;
     if (block >= this.slotOf.length) this.growBlocks(block);
     this.slotOf[block] = slot + 1;
@@ -127,7 +189,7 @@ export class TierPool {
     const { flags } = this.pinned;
     const slot = this.states.findIndex((state, i) => state === SlotState.ready && flags[i] === 0);
     if (slot < 0) return false;
-    this.evict(slot);
+    this.evict(slot, true);
     return true;
   }
 
@@ -160,8 +222,10 @@ export class TierPool {
   unlease(slot: number): void {
     assert(this.readers[slot] > 0, 'more leases returned than given');
     if (--this.readers[slot] > 0) return;
-    if (this.states[slot] === SlotState.leaving) this.free(slot);
-    else this.updatePin(slot);
+    if (this.states[slot] === SlotState.leaving) {
+      this.leavingSlots--;
+      this.free(slot);
+    } else this.updatePin(slot);
   }
 
   /** Holds a readable block in the tier, until it is pinned otherwise or invalidated. */
@@ -195,9 +259,11 @@ export class TierPool {
     let used = 0;
     let ordered = 0;
     let pins = 0;
+    let leaving = 0;
     for (let slot = 0; slot < this.capacitySlots; slot++) {
       const state = this.states[slot];
       if (state !== SlotState.free) used++;
+      if (state === SlotState.leaving) leaving++;
       if (state === SlotState.filling || state === SlotState.ready) {
         ordered++;
         assert(this.find(this.blocks[slot]) === slot, 'a block and its slot disagree');
@@ -207,6 +273,7 @@ export class TierPool {
     assert(used === this.usedSlots, 'used slots disagree with the free list');
     assert(ordered === this.policy.size(), 'the policy orders other slots than the resident ones');
     assert(pins === this.pinned.count, 'the number of pins is off');
+    assert(leaving === this.leavingSlots, 'the number of leaving slots is off');
   }
 
   /** No slot is read, filled or waited for; for tests. */
@@ -224,16 +291,16 @@ export class TierPool {
       slot = this.policy.victim(incoming, this.withoutSoftPins());
     }
     if (slot === REFUSE) return false;
-    this.evict(slot);
+    this.evict(slot, true);
     return true;
   }
 
-  private evictAll(slots: readonly number[] | undefined): void {
+  private evictAll(slots: readonly number[] | undefined, urgent: boolean): void {
     if (slots === undefined) return;
-    for (const slot of slots) this.evict(slot);
+    for (const slot of slots) this.evict(slot, urgent);
   }
 
-  private evict(slot: number): void {
+  private evict(slot: number, urgent: boolean): void {
     const legal =
       Number.isInteger(slot) &&
       slot >= 0 &&
@@ -243,16 +310,20 @@ export class TierPool {
       this.pins[slot] !== Pin.hard;
     if (!legal) throw new PolicyError(`the eviction policy chose slot ${slot}: pinned or empty`);
     this.evictions++;
+    this.world.demoter?.evicting(slot, urgent);
     this.policy.onRemove(slot, 'evict');
     this.watcher.blockGone(this.blocks[slot]);
     this.forget(slot);
-    this.free(slot);
+    this.retire(slot);
   }
 
   /** Free now, or when the last reader is done. */
   private retire(slot: number): void {
     if (this.readers[slot] === 0) this.free(slot);
-    else this.states[slot] = SlotState.leaving;
+    else {
+      this.states[slot] = SlotState.leaving;
+      this.leavingSlots++;
+    }
   }
 
   private forget(slot: number): void {

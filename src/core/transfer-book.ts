@@ -1,20 +1,26 @@
 /** The transfers that one store has under way, and the places they move between. */
 
-import type { DeltaBuffer } from './delta-buffer.ts';
-import { type Host, IdSource, type Place } from './host.ts';
+import { type Host, IdSource, type Place, type TransferKind } from './host.ts';
 import type { SlotRange, TransferEnded } from './messages.ts';
 import type { Request } from './request.ts';
-import type { TierPool } from './tier-pool.ts';
+import type { SharedTier } from './shared-tier.ts';
 import { type KvLayout, type Node, Tier } from './topology.ts';
 
 /** A transfer under way: what to do when it ends. */
 export interface Moving {
-  readonly kind: 'fetch' | 'load' | 'save' | 'park';
+  readonly kind: Exclude<TransferKind, 'stream'>;
+  /** -1 for a move between tiers that no request asked for. */
   readonly request: number;
   readonly attempt: number;
   readonly instance: number;
-  /** Slots being filled. */
+  /** Slots being filled; of a load, those that are read. */
   readonly slots: readonly number[];
+  /** Slots read by a move between two tiers of the node. */
+  readonly sources: readonly number[];
+  /** Tier of what is read or filled in a load or a save; source of a move between tiers. */
+  readonly tier: Tier;
+  /** What is read goes once the move is done. */
+  readonly exclusive: boolean;
 }
 
 /** What a transfer needs beside its Moving. */
@@ -39,15 +45,11 @@ export class TransferBook {
   private readonly incarnation: number;
   private readonly ids: IdSource;
   private readonly moving = new Map<number, Moving>();
-  private readonly dram: TierPool;
-  private readonly delta: DeltaBuffer;
 
-  constructor(world: TransferWorld, incarnation: number, dram: TierPool, delta: DeltaBuffer) {
+  constructor(world: TransferWorld, incarnation: number) {
     this.world = world;
     this.incarnation = incarnation;
     this.ids = new IdSource(incarnation);
-    this.dram = dram;
-    this.delta = delta;
   }
 
   /** Transfers under way. */
@@ -82,22 +84,21 @@ export class TransferBook {
   }
 
   /** Blocks that arrived become readable, the others go. Answers how many arrived. */
-  settle(slots: readonly number[], ended: TransferEnded): number {
-    const { dram, delta } = this;
+  settle({ pool, delta }: SharedTier, slots: readonly number[], ended: TransferEnded): number {
     const done = ended.ok ? slots.length : ended.blocksDone;
     for (let i = 0; i < slots.length; i++) {
-      if (i >= done) dram.abandon(slots[i], ended.cause === 'timeout');
+      if (i >= done) pool.abandon(slots[i], ended.cause === 'timeout');
       else {
-        dram.publish(slots[i], ended.checksums === null ? 0 : ended.checksums[i]);
-        delta.blockStored(dram.block(slots[i]));
+        pool.publish(slots[i], ended.checksums === null ? 0 : ended.checksums[i]);
+        delta.blockStored(pool.block(slots[i]));
       }
     }
     return done;
   }
 
-  /** Slots of this store's DRAM as a peer must name them. */
-  range(slots: readonly number[]): SlotRange {
-    const { generations, checksums } = this.dram;
+  /** Slots of a tier of this store as a peer must name them. */
+  range({ pool }: SharedTier, slots: readonly number[]): SlotRange {
+    const { generations, checksums } = pool;
     return {
       segment: this.incarnation,
       slots,
@@ -106,13 +107,13 @@ export class TransferBook {
     };
   }
 
-  /** Slots of this store's DRAM for a move of its own; the slots are not copied. */
-  dramPlace(slots: readonly number[] | null): Place {
+  /** Slots of this store for a move of its own; the slots are not copied. */
+  place(tier: Tier, slots: readonly number[] | null): Place {
     const range =
       slots === null
         ? null
         : { segment: this.incarnation, slots, generations: NONE, checksums: NONE };
-    return { node: this.world.node.id, tier: Tier.dram, instance: -1, slots: range };
+    return { node: this.world.node.id, tier, instance: -1, slots: range };
   }
 
   hbmPlace(instance: number): Place {

@@ -8,6 +8,7 @@ import {
   type Count,
   MARK_COUNT,
   Mark,
+  TRANSFER_KINDS,
   type Transfer,
   type TransferKind,
 } from '../core/host.ts';
@@ -50,13 +51,10 @@ export class Recorder implements Observer {
   readonly decodeSteps: Float64Array;
   /** Bytes by resource kind and node. */
   readonly bytes: Record<ResourceKind, Float64Array>;
-  readonly transferBytes: Record<TransferKind, number> = {
-    fetch: 0,
-    load: 0,
-    save: 0,
-    park: 0,
-    stream: 0,
-  };
+  readonly transferBytes = Object.fromEntries(TRANSFER_KINDS.map((kind) => [kind, 0])) as Record<
+    TransferKind,
+    number
+  >;
   endNs = 0;
   private firstArrivalNs = Number.POSITIVE_INFINITY;
   private lastFinishNs = Number.NEGATIVE_INFINITY;

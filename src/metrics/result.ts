@@ -1,5 +1,5 @@
 /** What a run was, as one plain object: the result that `--json` prints. Times are ns. */
-import { COUNT_NAMES, Mark } from '../core/host.ts';
+import { COUNT_NAMES, Count, Mark } from '../core/host.ts';
 import { Outcome } from '../core/request.ts';
 import type { TraceColumns } from '../core/trace-columns.ts';
 import {
@@ -88,8 +88,8 @@ export interface ResultInputs {
   readonly version: string;
   readonly seed: number;
   readonly config: unknown;
-  /** Blocks evicted, by node. */
-  readonly evictions: readonly number[];
+  /** Blocks evicted from DRAM, and from the tiers that there are besides. */
+  readonly evictions: { readonly dram: number; readonly hbm?: number; readonly ssd?: number };
 }
 
 export function summarise(inputs: ResultInputs): Result {
@@ -98,6 +98,7 @@ export function summarise(inputs: ResultInputs): Result {
   const columns = requestColumns(recorder, trace, slo);
   const good = sum(columns.good);
   const { durationNs } = recorder;
+  const ssd = hasSsd(recorder);
   return {
     version,
     seed,
@@ -128,10 +129,35 @@ export function summarise(inputs: ResultInputs): Result {
     ...transportCpu(recorder),
     busiest: busiest(recorder, durationNs),
     counts: {
-      evictions: total(inputs.evictions),
-      ...Object.fromEntries(COUNT_NAMES.map((name, i) => [name, recorder.counts[i]])),
+      ...evictionCounts(inputs.evictions),
+      ...Object.fromEntries(
+        COUNT_NAMES.filter((name) => ssd || !SSD_COUNTS.has(name)).map((name) => [
+          name,
+          recorder.counts[Count[name]],
+        ]),
+      ),
     },
     durationNs,
+  };
+}
+
+/** Counts that only a cluster with SSDs has. */
+const SSD_COUNTS: ReadonlySet<string> = new Set([
+  'demoted',
+  'promoted',
+  'prefetched',
+  'droppedDemotion',
+]);
+
+function hasSsd({ topology }: Recorder): boolean {
+  return topology.nodes.some((node) => node.ssdCapacityBytes > 0);
+}
+
+function evictionCounts({ dram, hbm, ssd }: ResultInputs['evictions']): Record<string, number> {
+  return {
+    evictions: dram,
+    ...(hbm === undefined ? {} : { hbmEvictions: hbm }),
+    ...(ssd === undefined ? {} : { ssdEvictions: ssd }),
   };
 }
 
@@ -235,7 +261,7 @@ function gpuSeconds(recorder: Recorder): Result['gpuSeconds'] {
 }
 
 function bytesByKind(recorder: Recorder): Result['bytes'] {
-  const ssd = recorder.topology.nodes.some((node) => node.ssdCapacityBytes > 0);
+  const ssd = hasSsd(recorder);
   const kinds = RESOURCE_KINDS.filter((kind) => ssd || !kind.startsWith('ssd'));
   const entries = kinds.map((kind) => [kind, sum(recorder.bytes[kind])]);
   return Object.fromEntries(entries) as Result['bytes'];

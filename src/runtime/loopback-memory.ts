@@ -20,8 +20,8 @@ export interface MemoryWorld {
   readonly topology: Topology;
   /** The prompts: row i is request i. */
   readonly trace: TraceColumns;
-  /** The block that a store has put into a slot of its DRAM. */
-  blockAt(node: number, slot: number): number;
+  /** The block that a store has put into a slot of one of its tiers. */
+  blockAt(node: number, tier: Tier, slot: number): number;
   /** Whether the HBM cache of an instance has a block. */
   isInHbm(instance: number, block: number): boolean;
 }
@@ -30,7 +30,9 @@ export class LoopbackMemory {
   private readonly world: MemoryWorld;
   private readonly tokenBytes: number;
   private readonly blockBytes: number;
+  /** By node. */
   private readonly dram: readonly Uint8Array[];
+  private readonly ssd: readonly Uint8Array[];
   /** By owner and request: whole blocks, the last one filled up. */
   private readonly pages = new Map<string, Uint8Array>();
   /** What an instance computed or loaded; its HBM cache says which of these it still has. */
@@ -40,21 +42,23 @@ export class LoopbackMemory {
   constructor(world: MemoryWorld) {
     this.world = world;
     const { kv, nodes } = world.topology;
-    const [hbm, dram] = kv.bytesPerToken;
-    assert(hbm === dram, 'loopback moves bytes as they are: both tiers need equal token sizes');
+    const [hbm, dram, ssd] = kv.bytesPerToken;
+    const equal = hbm === dram && dram === ssd;
+    assert(equal, 'loopback moves bytes as they are: all tiers need equal token sizes');
     this.tokenBytes = hbm;
     this.blockBytes = hbm * kv.blockTokens;
-    this.dram = nodes.map(({ dramCapacityBytes }) => {
-      const slots = Math.floor(dramCapacityBytes / this.blockBytes);
-      return new Uint8Array(slots * this.blockBytes);
-    });
+    const slotsOf = (bytes: number) => {
+      return new Uint8Array(Math.floor(bytes / this.blockBytes) * this.blockBytes);
+    };
+    this.dram = nodes.map(({ dramCapacityBytes }) => slotsOf(dramCapacityBytes));
+    this.ssd = nodes.map(({ ssdCapacityBytes }) => slotsOf(ssdCapacityBytes));
     this.expected = new Uint8Array(this.blockBytes);
   }
 
   /** The copies that a transfer is made of. Streams send tokens up to `toToken`. */
   slices(transfer: Transfer, toToken: number): Slice[] {
     const { kind, request, source, target, tokens } = transfer;
-    if (kind === 'fetch' || kind === 'load' || kind === 'save') return this.blockSlices(transfer);
+    if (kind !== 'stream' && kind !== 'park') return this.blockSlices(transfer);
     const fromByte = (toToken - tokens) * this.tokenBytes;
     const toByte = this.endByte(request, toToken);
     const from = this.pagesOf(source, request);
@@ -72,8 +76,9 @@ export class LoopbackMemory {
     for (let i = 0; i < blocks; i++) {
       const cached = kind === 'load' ? source : target;
       const slot = cached.slots!.slots[i];
-      const block = this.world.blockAt(cached.node, slot);
-      const page = kind === 'fetch' ? -1 : this.indexOf(request, block);
+      const block = this.world.blockAt(cached.node, cached.tier, slot);
+      const paged = kind === 'load' || kind === 'save';
+      const page = paged ? this.indexOf(request, block) : -1;
       slices.push({
         source: kind === 'save' ? this.page(source, request, page) : this.slot(source, i),
         target: kind === 'load' ? this.page(target, request, page) : this.slot(target, i),
@@ -136,9 +141,10 @@ export class LoopbackMemory {
     for (const key of this.pages.keys()) if (key.endsWith(`/${request}`)) this.pages.delete(key);
   }
 
-  private slot({ node, slots }: Place, index: number): Uint8Array {
+  private slot({ node, tier, slots }: Place, index: number): Uint8Array {
     const at = slots!.slots[index] * this.blockBytes;
-    return this.dram[node].subarray(at, at + this.blockBytes);
+    const memory = tier === Tier.ssd ? this.ssd : this.dram;
+    return memory[node].subarray(at, at + this.blockBytes);
   }
 
   private page(place: Owner, request: number, index: number): Uint8Array {

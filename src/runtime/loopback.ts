@@ -11,7 +11,7 @@ import { type Count, type Host, type Machine, Mark, type Run, type Step } from '
 import { EventQueue } from '../core/kit/event-queue.ts';
 import type { Body, Fact, Message, TransferEnded } from '../core/messages.ts';
 import type { Observer } from '../core/observer.ts';
-import { type Address, AddressBook, type Topology, WORKLOAD } from '../core/topology.ts';
+import { type Address, AddressBook, Tier, type Topology, WORKLOAD } from '../core/topology.ts';
 import type { TraceColumns } from '../core/trace-columns.ts';
 import { crc32c } from './crc32c.ts';
 import { LoopbackGpus } from './loopback-gpus.ts';
@@ -31,8 +31,8 @@ export interface LoopbackOptions {
   readonly speed: number;
   /** What the engines compute: row i is request i. */
   readonly trace: TraceColumns;
-  /** The block that a store has put into a slot of its DRAM. */
-  readonly blockAt: (node: number, slot: number) => number;
+  /** The block that a store has put into a slot of one of its tiers. */
+  readonly blockAt: (node: number, tier: Tier, slot: number) => number;
   /** Whether the HBM cache of an instance has a block. */
   readonly isInHbm: (instance: number, block: number) => boolean;
   readonly observers: readonly Observer[];
@@ -241,6 +241,12 @@ export class Loopback {
 
   private link({ source, target }: Transfer): { latencyNs: number; bytesPerNs: number } {
     const node = this.topology.nodes[target.node];
+    if (source.tier === Tier.ssd || target.tier === Tier.ssd) {
+      const owner = this.topology.nodes[source.tier === Tier.ssd ? source.node : target.node];
+      const write = target.tier === Tier.ssd;
+      const bytesPerNs = write ? owner.ssdWriteBytesPerNs : owner.ssdReadBytesPerNs;
+      return { latencyNs: owner.ssdLatencyNs, bytesPerNs };
+    }
     if (source.node === target.node) {
       return { latencyNs: node.hostToDeviceLatencyNs, bytesPerNs: node.hostToDeviceBytesPerNs };
     }

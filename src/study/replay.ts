@@ -7,11 +7,12 @@ import { type ResolvedConfig, resolveConfig } from '../config/resolve.ts';
 import { type Cluster, wireCluster } from '../config/wire.ts';
 import { PolicyError } from '../core/errors.ts';
 import type { Observer } from '../core/observer.ts';
+import type { TierPool } from '../core/tier-pool.ts';
 import type { Topology } from '../core/topology.ts';
 import type { TraceColumns } from '../core/trace-columns.ts';
 import { Recorder } from '../metrics/recorder.ts';
 import { requestColumns, requestTable, type SloTargets } from '../metrics/requests.ts';
-import { type Result, summarise } from '../metrics/result.ts';
+import { type Result, type ResultInputs, summarise } from '../metrics/result.ts';
 import type { TimeSeries } from '../metrics/series.ts';
 import type { Table } from '../metrics/table.ts';
 import { TimeSeriesSampler } from '../metrics/timeseries.ts';
@@ -102,11 +103,28 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
     version: VERSION,
     seed: resolved.seed,
     config: resolved.describe(),
-    evictions: cluster.stores.map((store) => store.dram.evictions),
+    evictions: evictionsOf(cluster),
   });
   const { events } = simulation;
   const samples = sampler === null ? null : samplesOf(sampler, recorder, trace, slo);
   return { result, recorder, trace, resolved, cluster, events, samples };
+}
+
+/** Blocks evicted from each tier that the cluster has. */
+function evictionsOf({ stores, instances }: Cluster): ResultInputs['evictions'] {
+  const sum = (pools: readonly (TierPool | undefined)[]) => {
+    const there = pools.filter((pool) => pool !== undefined);
+    return there.length === 0 ? undefined : there.reduce((all, pool) => all + pool.evictions, 0);
+  };
+  const hbm = sum(
+    instances.map(({ world }) => stores[world.spec.node].hbmCache(world.spec.id)?.pool),
+  );
+  const ssd = sum(stores.map((store) => store.ssd ?? undefined));
+  return {
+    dram: sum(stores.map((store) => store.dram)) ?? 0,
+    ...(hbm === undefined ? {} : { hbm }),
+    ...(ssd === undefined ? {} : { ssd }),
+  };
 }
 
 function samplesOf(

@@ -82,6 +82,10 @@ describe('preset mooncake-16', () => {
     const { settings, slo, seed, policies } = await resolved();
     expect(settings.store).toStrictEqual({
       hbmCache: false,
+      watermark: 0.9,
+      lowWatermark: 0.85,
+      ssdWatermark: 0.9,
+      ssdLowWatermark: 0.8,
       leaseTtlNs: 10e9,
       guardNs: 1e9,
       reserveQueueRequests: 1024,
@@ -96,6 +100,7 @@ describe('preset mooncake-16', () => {
       batchRequests: 256,
       reserveTtlNs: 60e9,
       hbmCache: false,
+      prefetch: false,
     });
     expect(slo).toStrictEqual({ ttftNs: 30e9, tbtNs: 200e6 });
     expect(seed).toBe(1);

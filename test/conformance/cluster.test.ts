@@ -190,6 +190,32 @@ describe.each(HOSTS)('$name', (kind) => {
     });
   });
 
+  describe('with an SSD', () => {
+    it.each(policyNames('tiering'))('%s moves blocks and breaks no law', async (tiering) => {
+      const topology = tinyTopology({
+        prefill: 2,
+        decode: 1,
+        coupled: 1,
+        dramBlocks: 20,
+        ssdBlocks: 60,
+        hbmTokens: 600,
+      });
+      const settings = { instance: { prefetch: true } };
+      const heartbeat = tiering === 'mooncake-store' ? ':heartbeat=0.0001,touches=1' : '';
+      const policies = { tiering: `${tiering}${heartbeat}`, ssdEviction: 'lru' };
+      const planned = await tinyPlan({ topology, settings, policies });
+      const plan = { ...planned, policies: { ...planned.policies, prefill: RECKLESS.prefill } };
+      const trace = randomTrace(3, { requests: 80, closed: 0.3, conversations: 3 });
+      const run = clusterOn(kind, { plan, trace });
+      await run.run();
+      checkAtRest(run, trace.distinctBlocks);
+      expect(outcomes(run)).toEqual(new Array(trace.requests).fill(Outcome.completed));
+      expect(run.causality.count('demote ok')).toBeGreaterThan(0);
+      const ssd = run.recorder.column(Mark.ssdTokens).filter((tokens) => tokens > 0);
+      expect(ssd.length).toBeGreaterThan(0);
+    });
+  });
+
   describe('when decode has no room', () => {
     // The decode instance holds one request at a time.
     const topology = tinyTopology({ prefill: 1, decode: 1, hbmTokens: [4096, 300] });

@@ -234,7 +234,7 @@ describe('a store that fetches', () => {
   function grant(lease: number, blocks: number): LeaseGrant {
     const slots = Array.from({ length: blocks }, (_, i) => 40 + i);
     const range = { segment: 1, slots, generations: slots, checksums: slots };
-    return { kind: 'leaseGrant', lease, tier: Tier.dram, ttlNs: leaseTtlNs, range };
+    return { kind: 'leaseGrant', lease, tier: Tier.dram, more: false, ttlNs: leaseTtlNs, range };
   }
 
   it('brings what is granted, returns the lease and says so', () => {

@@ -82,10 +82,10 @@ function checkNothingHeld({ cluster, simulation }: Simulated, { plan, rates }: S
 function checkDirectory({ cluster }: Simulated, { trace }: Scenario): void {
   const { directory } = cluster.conductor;
   checkHbmDirectory(cluster, trace.distinctBlocks);
-  for (const [node, { dram }] of cluster.stores.entries()) {
+  for (const [node, { tiers }] of cluster.stores.entries()) {
     for (let block = 0; block < trace.distinctBlocks; block++) {
       const message = `node ${node} holds block ${block}`;
-      expect(directory.has(node, block), message).toBe(dram.findReady(block) >= 0);
+      expect(directory.has(node, block), message).toBe(tiers.isReady(block));
     }
   }
 }

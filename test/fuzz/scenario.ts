@@ -44,6 +44,7 @@ export async function scenarioOf(seed: number): Promise<Scenario> {
     coupled: dice.pick(0, 0, 1, 2),
     mixed: dice.pick(0, 0, 1, 2),
     dramBlocks: dice.pick(1, 2, 5, 12, 30, 200, 200),
+    ssdBlocks: dice.pick(0, 0, 3, 10, 40, 300),
     hbmTokens: [1, 2, 3].map(() => dice.pick(100, 180, 220, 300, 600, 4096)),
     railBytesPerNs: dice.pick(1, 1, 0.01),
     rails: dice.pick(1, 2, 4),
@@ -84,6 +85,8 @@ function policiesOf(dice: Dice): TinyPlan['policies'] & object {
   const eviction = policyNames('eviction').filter((name) => !LEFT_OUT.includes(name));
   return {
     eviction: dice.pick(...eviction),
+    tiering: dice.pick(...policyNames('tiering')),
+    ssdEviction: dice.pick('fifo', dice.pick(...eviction)),
     hbmEviction: dice.pick('leaf-lru', dice.pick(...eviction)),
     prefill: dice.pick('kvcache-centric', dice.pick(...policyNames('prefill'))),
     decode: dice.pick(...policyNames('decode')),
@@ -100,6 +103,10 @@ function settingsOf(dice: Dice): TinyPlan['settings'] & object {
   return {
     store: {
       hbmCache,
+      watermark: dice.pick(0.7, 0.9, 1),
+      lowWatermark: dice.pick(0, 0.5, 0.7),
+      ssdWatermark: dice.pick(0.9, 1),
+      ssdLowWatermark: dice.pick(0.5, 0.8),
       leaseTtlNs: dice.pick(20_000, 120_000, 10e6),
       guardNs: dice.pick(5_000, 15_000),
       reserveQueueRequests: dice.pick(0, 1, 100),
@@ -109,6 +116,7 @@ function settingsOf(dice: Dice): TinyPlan['settings'] & object {
     },
     instance: {
       hbmCache,
+      prefetch: dice.pick(false, true),
       chunkTokens: dice.pick(7, 16, 40, 64, 8_192),
       loadOverlap: dice.pick('layerwise', 'serial'),
       queueRequests: dice.pick(2, 10, 1_000),

@@ -27,12 +27,13 @@ async function sampledRun(shape: Partial<TinyShape>, seed: number): Promise<Samp
   const topology = tinyTopology(shape);
   const trace = randomTrace(seed, { requests: 80 });
   // TTFTs are a few hundred us: a target that some miss, and an admission that turns some away.
-  const slo = { ttftNs: 300_000, tbtNs: 1e6 };
+  const slo = { ttftNs: 220_000, tbtNs: 1e6 };
   const admission = seed % 2 === 0 ? 'slo' : 'none';
   const plan = await tinyPlan({ topology, seed, slo, policies: { admission } });
   const sampler = new TimeSeriesSampler(topology, trace.arrivalNs.at(-1)!);
   const run = simulate({ plan, trace, observers: [sampler] });
-  const evictions = run.cluster.stores.map((store) => store.dram.evictions);
+  const dram = run.cluster.stores.reduce((all, store) => all + store.dram.evictions, 0);
+  const evictions = { dram };
   const inputs = { recorder: run.recorder, trace, slo, version: '', seed, config: null, evictions };
   const requests = requestTable(run.recorder, trace, requestColumns(run.recorder, trace, slo));
   return { run, result: summarise(inputs), requests, series: sampler.finish(requests) };
@@ -100,7 +101,10 @@ describe('series over time', () => {
       expect(total(one, 'completed_requests')).toBe(result.requests.completed);
       expect(total(one, 'rejected_ttft_requests')).toBe(result.requests.causes.ttft ?? 0);
       expect(total(one, 'good_requests')).toBe(result.effectiveRatio! * result.requests.arrived);
-      expect(total(one, 'dram_evicted_blocks')).toBe(result.counts.evictions);
+      // A block that comes and goes within one fact, as under a watermark, is not seen in deltas.
+      const evicted = total(one, 'dram_evicted_blocks');
+      if (run.cluster.stores[0].ssd === null) expect(evicted).toBe(result.counts.evictions);
+      else expect(evicted).toBeLessThanOrEqual(result.counts.evictions);
       for (const [kind, name] of [
         ['railsOut', 'rails_out'],
         ['railsIn', 'rails_in'],

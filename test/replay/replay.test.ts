@@ -24,7 +24,13 @@ const variants = POLICY_KINDS.flatMap((kind) =>
 
 describe('a recorded run replays', () => {
   it.each(variants)('with %s', async (_name, policies) => {
-    const topology = tinyTopology({ prefill: 2, decode: 1, coupled: 1, dramBlocks: 20 });
+    const topology = tinyTopology({
+      prefill: 2,
+      decode: 1,
+      coupled: 1,
+      dramBlocks: 20,
+      ssdBlocks: 50,
+    });
     const plan = await tinyPlan({ topology, policies });
     const trace = randomTrace(7, { closed: 0.3 });
     const run = simulate({ plan, trace, segmentFacts: SEGMENT_FACTS });

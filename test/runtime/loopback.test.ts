@@ -13,7 +13,7 @@ const addresses = new AddressBook(topology);
 const trace = traceOf([{ atNs: 0, blocks: [7, 8, 9], inputTokens: 40, outputTokens: 1 }]);
 
 /** Slot s of node n holds block 7 + s. */
-const blockAt = (_node: number, slot: number) => 7 + slot;
+const blockAt = (_node: number, _tier: number, slot: number) => 7 + slot;
 const isInHbm = () => false;
 
 function place(

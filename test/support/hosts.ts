@@ -3,7 +3,7 @@ import type { Cluster, ClusterPlan } from '../../src/config/wire.ts';
 import type { Host, Machine } from '../../src/core/host.ts';
 import type { FactLog } from '../../src/core/log.ts';
 import type { Observer } from '../../src/core/observer.ts';
-import { type Address, WORKLOAD } from '../../src/core/topology.ts';
+import { type Address, type Tier, WORKLOAD } from '../../src/core/topology.ts';
 import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import { Recorder } from '../../src/metrics/recorder.ts';
 import { Loopback } from '../../src/runtime/loopback.ts';
@@ -23,8 +23,8 @@ export interface WorldOptions {
   readonly plan: ClusterPlan;
   readonly trace: TraceColumns;
   readonly observers: readonly Observer[];
-  /** The block that a store has put into a slot. */
-  readonly blockAt: (node: number, slot: number) => number;
+  /** The block that a store has put into a slot of a tier. */
+  readonly blockAt: (node: number, tier: Tier, slot: number) => number;
   readonly isInHbm: (instance: number, block: number) => boolean;
 }
 
@@ -109,7 +109,7 @@ export function clusterOn(kind: HostKind, options: ClusterOptions): ClusterRun {
     plan,
     trace,
     observers: [causality, recorder, ...observers],
-    blockAt: (node, slot) => cluster.stores[node].dram.block(slot),
+    blockAt: (node, tier, slot) => cluster.stores[node].tiers.at(tier).pool.block(slot),
     isInHbm: (instance, block) => {
       const { node } = plan.topology.instances[instance];
       const cache = cluster.stores[node].hbmCache(instance);
@@ -148,7 +148,7 @@ export function checkAtRest({ cluster, causality }: ClusterRun, blocks: number):
     store.checkIdle(0);
     for (let block = 0; block < blocks; block++) {
       const known = cluster.conductor.directory.has(node, block);
-      const held = store.dram.findReady(block) >= 0;
+      const held = store.tiers.isReady(block);
       if (known !== held) throw new Error(`the directory is wrong on block ${block} of ${node}`);
     }
   }

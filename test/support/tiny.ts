@@ -170,6 +170,10 @@ export class TinyCost extends DecodeGrid implements CostModel {
 export const TINY_SETTINGS: Settings = {
   store: {
     hbmCache: false,
+    watermark: 0.9,
+    lowWatermark: 0.8,
+    ssdWatermark: 0.9,
+    ssdLowWatermark: 0.8,
     leaseTtlNs: 10e6,
     guardNs: 1e6,
     reserveQueueRequests: 100,
@@ -184,6 +188,7 @@ export const TINY_SETTINGS: Settings = {
     batchRequests: 8,
     reserveTtlNs: 50e6,
     hbmCache: false,
+    prefetch: false,
   },
   conductor: { term: 1 },
 };
@@ -194,6 +199,7 @@ export const TINY_POLICIES: PolicyNames = {
   eviction: 'lru',
   hbmEviction: 'leaf-lru',
   ssdEviction: 'fifo',
+  tiering: 'write-back',
   prefill: 'kvcache-centric',
   decode: 'least-tbt',
   disaggregation: 'always',

@@ -38,7 +38,7 @@ export class TornReads implements Observer {
     const reader = this.stores()[this.addresses.storeNode(to)];
     const { slots, generations } = fetch.source.slots!;
     for (let i = 0; i < body.blocksDone; i++) {
-      if (owner.dram.generations[slots[i]] === generations[i]) continue;
+      if (owner.tiers.at(fetch.source.tier).pool.generations[slots[i]] === generations[i]) continue;
       this.torn.push({ store: reader, slot: fetch.target.slots!.slots[i] });
     }
   }
