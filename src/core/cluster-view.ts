@@ -224,12 +224,13 @@ export class InstanceViews implements ClusterView {
     this.runningTokens[instance] += tokens;
   }
 
-  endDecode(instance: number, key: number): void {
+  endDecode(instance: number, key: number, completed: boolean): void {
     const running = this.running[instance];
     const at = running.findIndex((decoding) => decoding.key === key);
     if (at < 0) return;
     const [{ tokens, sinceNs }] = running.splice(at, 1);
     this.runningTokens[instance] -= tokens;
+    if (!completed) return;
     this.decodeNsSum += this.nowNs - sinceNs;
     this.decodesEnded++;
   }

@@ -294,7 +294,7 @@ export class Conductor extends Restorable implements Machine {
     this.live.delete(key);
     this.views.dequeue(booked.prefillInstance, key);
     this.views.unbindDecode(booked.decodeInstance, inputTokens + outputTokens);
-    this.views.endDecode(booked.decodeInstance, key);
+    this.views.endDecode(booked.decodeInstance, key, outcome === Outcome.completed);
     this.ended.set(key, outcome);
     this.tellIngress(request, attempt, outcome);
   }

@@ -267,7 +267,7 @@ export interface ClusterView {
   decodingAt(instance: number, atNs: number, lastsNs: number): Load;
   /** Prompts under way, anywhere, that are predicted to be done by `atNs`. */
   prefilledBy(atNs: number): Load;
-  /** Mean time in decode of the requests that ended so far; 0 before the first. */
+  /** Mean time in decode of the requests that completed so far; 0 before the first. */
   readonly decodeNsMean: number;
 }
 

@@ -50,16 +50,21 @@ export function leastBy(instances: readonly number[], score: (of: number) => num
   return least;
 }
 
-/** Mean load of the decode instances, each under `loadOf`: predicted TBT / its SLO. */
+/**
+ * Load of the decode pool if the request joined it: the mean over its instances of the predicted
+ * TBT over its SLO, where each instance decodes `loadOf` and the request.
+ */
 export function decodePoolLoad(
   { estimate, slo }: PolicyContext,
+  { inputTokens, outputTokens }: Request,
   { decodeInstances }: ClusterView,
   loadOf: (instance: number) => Load,
 ): number {
   let sum = 0;
   for (const instance of decodeInstances) {
     const { requests, tokens } = loadOf(instance);
-    if (requests > 0) sum += estimate.decodeStepNs(instance, requests, tokens) / slo.tbtNs;
+    const all = tokens + inputTokens + outputTokens;
+    sum += estimate.decodeStepNs(instance, requests + 1, all) / slo.tbtNs;
   }
   return sum / decodeInstances.length;
 }

@@ -1,9 +1,9 @@
 /**
  * Early rejection: on arrival the greater load of the two pools decides, before a prefill is spent.
  * The load of prefill is the TTFT predicted for this request over its SLO, that of decode the mean
- * over its instances of the TBT that they have now over its SLO. The decode load is that of now,
- * not of the time when the prompt will be done: the lag makes the pools swing against each other.
- * Decode checks once more when the prompt is done.
+ * over its instances of the TBT that they would have with this request now, over its SLO. It is the
+ * load of now, not of the time when the prompt will be done: the lag makes the pools swing against
+ * each other. Decode checks once more when the prompt is done.
  */
 import {
   type AdmissionPolicy,
@@ -24,10 +24,10 @@ class EarlyRejection implements AdmissionPolicy {
     this.context = context;
   }
 
-  verdict(_request: Request, choice: PrefillChoice, _decode: number, view: ClusterView): Verdict {
+  verdict(request: Request, choice: PrefillChoice, _decode: number, view: ClusterView): Verdict {
     const { context } = this;
     if (choice.ttftNs > context.slo.ttftNs) return 'ttft';
-    return decodePoolLoad(context, view, (of) => view.decodingNow(of)) > 1 ? 'tbt' : '';
+    return decodePoolLoad(context, request, view, (of) => view.decodingNow(of)) > 1 ? 'tbt' : '';
   }
 
   verdictAtDecode(request: Request, decodeInstance: number, view: ClusterView): Verdict {

@@ -25,17 +25,17 @@ class PredictiveEarlyRejection implements AdmissionPolicy {
     this.decodeNs = decodeNs;
   }
 
-  verdict(_request: Request, choice: PrefillChoice, _decode: number, view: ClusterView): Verdict {
+  verdict(request: Request, choice: PrefillChoice, _decode: number, view: ClusterView): Verdict {
     const { context } = this;
     if (choice.ttftNs > context.slo.ttftNs) return 'ttft';
-    return this.loadAt(view.nowNs + choice.ttftNs, view) > 1 ? 'tbt' : '';
+    return this.loadAt(view.nowNs + choice.ttftNs, request, view) > 1 ? 'tbt' : '';
   }
 
-  private loadAt(atNs: number, view: ClusterView): number {
+  private loadAt(atNs: number, request: Request, view: ClusterView): number {
     const lastsNs = this.decodeNs || view.decodeNsMean || Number.POSITIVE_INFINITY;
     const arriving = view.prefilledBy(atNs);
     const instances = view.decodeInstances.length;
-    return decodePoolLoad(this.context, view, (of) => {
+    return decodePoolLoad(this.context, request, view, (of) => {
       const staying = view.decodingAt(of, atNs, lastsNs);
       return {
         requests: staying.requests + Math.ceil(arriving.requests / instances),

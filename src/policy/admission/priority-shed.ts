@@ -27,15 +27,15 @@ class PriorityShed implements AdmissionPolicy {
   }
 
   verdict(
-    { priority }: Request,
+    request: Request,
     { ttftNs }: PrefillChoice,
     _decodeInstance: number,
     view: ClusterView,
   ): Verdict {
     const { context, tiers, from } = this;
     const prefill = ttftNs / context.slo.ttftNs;
-    const decode = decodePoolLoad(context, view, (of) => view.decodingNow(of));
-    const tier = Math.min(tiers - 1, Math.max(0, priority));
+    const decode = decodePoolLoad(context, request, view, (of) => view.decodingNow(of));
+    const tier = Math.min(tiers - 1, Math.max(0, request.priority));
     const limit = tiers === 1 ? 1 : from + ((1 - from) * tier) / (tiers - 1);
     if (prefill > limit) return prefill > 1 ? 'ttft' : 'policy';
     if (decode > limit) return decode > 1 ? 'tbt' : 'policy';
