@@ -160,7 +160,7 @@ export class InstanceViews implements ClusterView {
     return { requests, tokens };
   }
 
-  prefilledBy(atNs: number): Load {
+  arrivingBy(atNs: number, lastsNs: number): Load {
     let requests = 0;
     let tokens = 0;
     for (const instance of this.allPrefill) {
@@ -169,6 +169,7 @@ export class InstanceViews implements ClusterView {
       for (const { predictedNs, decodeTokens } of queue) {
         endNs += predictedNs;
         if (endNs > atNs) break;
+        if (endNs + lastsNs <= atNs) continue;
         requests++;
         tokens += decodeTokens;
       }

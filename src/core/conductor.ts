@@ -18,8 +18,9 @@ import type {
   PrefixMatch,
   Verdict,
 } from './policy.ts';
+import { predictWork } from './predict.ts';
 import { Recent } from './recent.ts';
-import { attemptKey, BlockSpan, cachedTokens, Outcome, Phase, type Request } from './request.ts';
+import { attemptKey, BlockSpan, Outcome, Phase, type Request } from './request.ts';
 import type { ConductorSettings } from './settings.ts';
 import { Restorable } from './snapshot.ts';
 import { type AddressBook, type Role, Tier, type Topology, WORKLOAD } from './topology.ts';
@@ -192,17 +193,9 @@ export class Conductor extends Restorable implements Machine {
       sourceBlocks: choice.sourceBlocks,
       localBlocks: match.localBlocks(instance),
     };
-    const reused = Math.max(dispatch.localBlocks, choice.sourceNode < 0 ? 0 : choice.sourceBlocks);
-    const { blockTokens } = world.topology.kv;
-    const cached = reused === 0 ? 0 : cachedTokens(reused, blockTokens, request.inputTokens);
-    const predictedNs = world.estimate.prefillNs(instance, request.inputTokens, cached);
+    const { predictedNs, tokens } = predictWork(world.estimate, world.topology, instance, dispatch);
     const decodeTokens = request.inputTokens + request.outputTokens;
-    views.enqueue(instance, {
-      key,
-      predictedNs,
-      tokens: request.inputTokens - cached,
-      decodeTokens,
-    });
+    views.enqueue(instance, { key, predictedNs, tokens, decodeTokens });
     views.bindDecode(decode, decodeTokens);
     this.live.set(key, {
       request,

@@ -265,8 +265,8 @@ export interface ClusterView {
   decodingNow(instance: number): Load;
   /** Of those, what will still decode at `atNs` if each takes `lastsNs` in decode. */
   decodingAt(instance: number, atNs: number, lastsNs: number): Load;
-  /** Prompts under way, anywhere, that are predicted to be done by `atNs`. */
-  prefilledBy(atNs: number): Load;
+  /** Prompts under way, anywhere, that are predicted to be done by then and to decode still. */
+  arrivingBy(atNs: number, lastsNs: number): Load;
   /** Mean time in decode of the requests that completed so far; 0 before the first. */
   readonly decodeNsMean: number;
 }

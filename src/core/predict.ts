@@ -1,6 +1,9 @@
 /** Predictions and choices that scheduling policies share. */
+import type { Estimator } from './cost.ts';
+import type { Dispatch } from './messages.ts';
 import type { ClusterView, Load, PolicyContext, PrefillChoice, PrefixMatch } from './policy.ts';
 import { cachedTokens, type Request } from './request.ts';
+import type { Topology } from './topology.ts';
 
 /** Time of the prompt on the instance when `blocks` leading blocks are cached, ns. */
 export function predictPrefillNs(
@@ -23,6 +26,20 @@ export function predictLocalTtftNs(
 ): number {
   const prefillNs = predictPrefillNs(context, request, instance, match.localBlocks(instance));
   return view.queueNs(instance) + prefillNs;
+}
+
+/** What a dispatch makes its instance compute: time, and tokens that are not cached. */
+export function predictWork(
+  estimate: Estimator,
+  { kv }: Topology,
+  instance: number,
+  { request, localBlocks, sources, sourceBlocks }: Dispatch,
+): { readonly predictedNs: number; readonly tokens: number } {
+  const { inputTokens } = request;
+  const blocks = Math.max(localBlocks, sources.length === 0 ? 0 : sourceBlocks);
+  const cached = blocks === 0 ? 0 : cachedTokens(blocks, kv.blockTokens, inputTokens);
+  const predictedNs = estimate.prefillNs(instance, inputTokens, cached);
+  return { predictedNs, tokens: inputTokens - cached };
 }
 
 /** This instance, with what its own node holds and no fetch. */

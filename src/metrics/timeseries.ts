@@ -3,12 +3,16 @@
  * width; and what became of the requests in each bin, from their table. Together they are the
  * series of timeseries.parquet.
  */
+
+import type { Estimator } from '../core/cost.ts';
 import type { Run, Transfer } from '../core/host.ts';
 import type { Delta, Fact, Message, StepEnded, TransferEnded } from '../core/messages.ts';
 import type { Observer } from '../core/observer.ts';
+import type { Slo } from '../core/policy.ts';
 import { type Address, AddressBook, type Node, Tier, type Topology } from '../core/topology.ts';
 import { BinnedSums, binWidthNs } from './bins.ts';
 import { crossings, linkBytesPerNs, linksOf, NODE_LINKS } from './links.ts';
+import { PoolLoads } from './pool-loads.ts';
 import { occupancySeries, REQUEST_METRICS, requestSeries } from './request-series.ts';
 import type { Series, TimeSeries } from './series.ts';
 import type { Table } from './table.ts';
@@ -26,6 +30,9 @@ const LINK_NAMES = {
 /** What each metric means. Means over time are weighted by time. */
 export const METRICS: Readonly<Record<string, string>> = {
   ...REQUEST_METRICS,
+  prefill_load_ratio:
+    'load of the prefill pool: predicted time until a queue is done / TTFT target',
+  decode_load_ratio: 'load of the decode pool: predicted step time / TBT target',
   queued_requests: 'mean number waiting for prefill on the instance',
   decoding_requests: 'mean size of its decode batch',
   prefill_busy_ratio: 'share of the bin that it spent in prefill',
@@ -41,6 +48,9 @@ export const METRICS: Readonly<Record<string, string>> = {
   dram_stored_blocks: 'blocks that became readable',
   dram_evicted_blocks: 'blocks that went',
 };
+
+/** Samples of the pools' loads in a bin. */
+const SAMPLES_PER_BIN = 10;
 
 /** Rows of the sums: two per instance, then nine per node. */
 const PREFILL = 0;
@@ -58,6 +68,7 @@ interface Started {
 
 export class TimeSeriesSampler implements Observer {
   readonly topology: Topology;
+  readonly loads: PoolLoads;
   private readonly addresses: AddressBook;
   private readonly sums: BinnedSums;
   private readonly runStartNs: Float64Array;
@@ -69,10 +80,11 @@ export class TimeSeriesSampler implements Observer {
   private endNs = 0;
 
   /** `spanNs` is how long the run will last, more or less: the trace's last arrival. */
-  constructor(topology: Topology, spanNs: number) {
+  constructor(topology: Topology, spanNs: number, estimate: Estimator, slo: Slo) {
     this.topology = topology;
     this.addresses = new AddressBook(topology);
     const { nodes, instances } = topology;
+    this.loads = new PoolLoads(topology, estimate, slo, binWidthNs(spanNs) / SAMPLES_PER_BIN);
     const rows = PER_INSTANCE * instances.length + PER_NODE * nodes.length;
     this.sums = new BinnedSums(rows, binWidthNs(spanNs));
     this.runStartNs = new Float64Array(instances.length);
@@ -81,7 +93,9 @@ export class TimeSeriesSampler implements Observer {
     this.usedSinceNs = new Float64Array(nodes.length);
   }
 
-  onFact(to: Address, { atNs, body }: Fact): void {
+  onFact(to: Address, fact: Fact): void {
+    const { atNs, body } = fact;
+    this.loads.onFact(to, fact);
     if (body.kind !== 'wake') this.endNs = atNs;
     if (body.kind === 'runEnded') this.onRunEnded(this.addresses.instanceId(to), atNs);
     else if (body.kind === 'stepEnded') this.onStepEnded(this.addresses.instanceId(to), atNs, body);
@@ -96,7 +110,8 @@ export class TimeSeriesSampler implements Observer {
     this.moving[from].set(transfer.id, { transfer, atNs });
   }
 
-  onSend(_from: Address, _to: Address, message: Message, atNs: number): void {
+  onSend(from: Address, to: Address, message: Message, atNs: number): void {
+    this.loads.onSend(from, to, message, atNs);
     if (message.kind === 'delta') this.onDelta(message, atNs);
     else if (message.kind === 'blockInventory' && message.tier === Tier.dram) {
       this.setUsed(message.node, message.blocks.length, atNs);
@@ -115,6 +130,7 @@ export class TimeSeriesSampler implements Observer {
     coveredNs[bins - 1] = Math.max(1, endNs - (bins - 1) * binNs);
     const series = [
       ...requestSeries(requests, binNs, bins),
+      ...this.loadSeries(binNs, bins),
       ...this.instanceSeries(requests, coveredNs),
       ...topology.nodes.flatMap((node) => this.nodeSeries(node, coveredNs)),
     ];
@@ -172,6 +188,14 @@ export class TimeSeriesSampler implements Observer {
   }
 
   // --- what it says ---------------------------------------------------------------------------
+
+  private loadSeries(binNs: number, bins: number): Series[] {
+    const { prefill, decode } = this.loads.binned(binNs, bins);
+    const series = (metric: string, values: Float64Array): Series => {
+      return { scope: 'cluster', entity: 'cluster', metric, values };
+    };
+    return [series('prefill_load_ratio', prefill), series('decode_load_ratio', decode)];
+  }
 
   private instanceSeries(requests: Table, coveredNs: Float64Array): Series[] {
     const { sums, endNs } = this;

@@ -75,8 +75,10 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
   const { topology, settings, truth, slo } = resolved;
   const recorder = new Recorder(topology, trace.requests);
   const spanNs = trace.arrivalNs.at(-1) ?? 0;
-  const sampler = options.sampled ? new TimeSeriesSampler(topology, spanNs) : null;
   const plan = { ...resolved, policies };
+  const sampler = options.sampled
+    ? new TimeSeriesSampler(topology, spanNs, resolved.estimator, slo)
+    : null;
   const simulation = new Simulation({
     topology,
     costs: truth,

@@ -30,7 +30,7 @@ async function sampledRun(shape: Partial<TinyShape>, seed: number): Promise<Samp
   const slo = { ttftNs: 220_000, tbtNs: 1e6 };
   const admission = seed % 2 === 0 ? 'slo' : 'none';
   const plan = await tinyPlan({ topology, seed, slo, policies: { admission } });
-  const sampler = new TimeSeriesSampler(topology, trace.arrivalNs.at(-1)!);
+  const sampler = new TimeSeriesSampler(topology, trace.arrivalNs.at(-1)!, plan.estimator, slo);
   const run = simulate({ plan, trace, observers: [sampler] });
   const dram = run.cluster.stores.reduce((all, store) => all + store.dram.evictions, 0);
   const evictions = { dram };

@@ -31,7 +31,7 @@ interface Decoder {
 }
 
 /** What is known of requests under way; no request is, if left out. */
-type Flow = Partial<Pick<ClusterView, 'nowNs' | 'decodeNsMean' | 'decodingAt' | 'prefilledBy'>>;
+type Flow = Partial<Pick<ClusterView, 'nowNs' | 'decodeNsMean' | 'decodingAt' | 'arrivingBy'>>;
 
 /** Prefill instances 0.. on nodes 0.., then decode instances. */
 function cluster(prefill: readonly Instance[], decode: readonly Decoder[], flow: Flow = {}) {
@@ -61,7 +61,7 @@ function cluster(prefill: readonly Instance[], decode: readonly Decoder[], flow:
     decodeCapacityTokens: (instance) => of(instance).capacityTokens,
     decodingNow,
     decodingAt: decodingNow,
-    prefilledBy: () => ({ requests: 0, tokens: 0 }),
+    arrivingBy: () => ({ requests: 0, tokens: 0 }),
     decodeNsMean: 0,
     ...flow,
   };
@@ -410,9 +410,9 @@ describe('rejection by load (TTFT 2 ms, TBT 5 ms; a step: 1 ms a request, 1 ns a
 
   it('early-rejection takes the mean decode load of now', async () => {
     const gate = await policy('admission', 'early-rejection');
-    // (7.007 + 2.002) / 2 / 5 = 0.90; (7.007 + 3.003) / 2 / 5 = 1.001.
-    expect(gate.verdict(request(10), at(2e6), 1, pools(7, 2))).toBe('');
-    expect(gate.verdict(request(10), at(2e6), 1, pools(7, 3))).toBe('tbt');
+    // With it, 7.006 and 2.001 ms: a mean of 4.5 of 5 ms; 7.006 and 3.002: 5.004.
+    expect(gate.verdict(request(10), at(2e6), 1, pools(6, 1))).toBe('');
+    expect(gate.verdict(request(10), at(2e6), 1, pools(6, 2))).toBe('tbt');
     expect(gate.verdict(request(10), at(2e6 + 1), 1, pools(0, 0))).toBe('ttft');
     expect(gate.verdictAtDecode!(request(10), 1, pools(4, 0))).toBe('tbt');
   });
@@ -420,22 +420,22 @@ describe('rejection by load (TTFT 2 ms, TBT 5 ms; a step: 1 ms a request, 1 ns a
   it('predictive-early-rejection takes the decode load at the end of this prefill', async () => {
     const gate = await policy('admission', 'predictive-early-rejection:decodeSeconds=2');
     const asked: number[][] = [];
-    // Now 9 and 9 decode. At 11 ms all but 2 and 2 will be gone; 4 prompts come, two to each.
+    // Now 9 and 9 decode. At 11 ms all but 1 and 1 will be gone; 4 prompts come, two to each.
     const relief: Flow = {
       nowNs: 10e6,
       decodingAt: (instance, atNs, lastsNs) => {
         asked.push([instance, atNs, lastsNs]);
-        return { requests: 2, tokens: 2000 };
+        return { requests: 1, tokens: 1000 };
       },
-      prefilledBy: () => ({ requests: 4, tokens: 4000 }),
+      arrivingBy: () => ({ requests: 4, tokens: 4000 }),
     };
     expect(gate.verdict(request(10), at(1e6), 1, pools(9, 9, relief))).toBe(''); // 4.004 of 5 ms
     expect(asked).toEqual([
       [1, 11e6, 2e9],
       [2, 11e6, 2e9],
     ]);
-    // Now nobody decodes, but 10 prompts will be done: five to each, 5.005 of 5 ms.
-    const rush: Flow = { prefilledBy: () => ({ requests: 10, tokens: 10_000 }) };
+    // Now nobody decodes, but 8 prompts will be done: four to each and this, 5.004 of 5 ms.
+    const rush: Flow = { arrivingBy: () => ({ requests: 8, tokens: 8_000 }) };
     expect(gate.verdict(request(10), at(1e6), 1, pools(0, 0, rush))).toBe('tbt');
     expect(gate.verdictAtDecode!(request(10), 1, pools(4, 0))).toBe('tbt');
   });
@@ -448,7 +448,7 @@ describe('rejection by load (TTFT 2 ms, TBT 5 ms; a step: 1 ms a request, 1 ns a
     expect([0, 1, 2, 9].map((priority) => shed(priority, 0.6))).toEqual(['policy', '', '', '']);
     expect([0, 1, 2].map((priority) => shed(priority, 0.8))).toEqual(['policy', 'policy', '']);
     expect([0, 1, 2].map((priority) => shed(priority, 1.1))).toEqual(['ttft', 'ttft', 'ttft']);
-    const busy = pools(7, 3);
+    const busy = pools(6, 2);
     expect(gate.verdict({ ...request(10), priority: 2 }, at(0), 1, busy)).toBe('tbt');
   });
 

@@ -3,6 +3,9 @@
  * prompts that are done by then are spread evenly over the decode instances, requests that have
  * been in decode for longer than a uniform time by then are gone, and the mean over the instances
  * of the predicted TBT over its SLO is the load. Decode checks once more when the prompt is done.
+ *
+ * The uniform time must cover most requests: those who decode for longer are taken for gone while
+ * they are there, and with the mean the prediction falls far below the load that comes.
  */
 import {
   type AdmissionPolicy,
@@ -32,8 +35,8 @@ class PredictiveEarlyRejection implements AdmissionPolicy {
   }
 
   private loadAt(atNs: number, request: Request, view: ClusterView): number {
-    const lastsNs = this.decodeNs || view.decodeNsMean || Number.POSITIVE_INFINITY;
-    const arriving = view.prefilledBy(atNs);
+    const lastsNs = this.decodeNs || 2 * view.decodeNsMean || Number.POSITIVE_INFINITY;
+    const arriving = view.arrivingBy(atNs, lastsNs);
     const instances = view.decodeInstances.length;
     return decodePoolLoad(this.context, request, view, (of) => {
       const staying = view.decodingAt(of, atNs, lastsNs);
@@ -57,7 +60,7 @@ export default defineAdmission({
       type: 'number',
       default: 0,
       min: 0,
-      doc: 'uniform time in decode, t_d; 0 takes the mean of the requests that ended so far',
+      doc: 'uniform time in decode, t_d; 0 takes twice the mean of the requests that ended so far',
     },
   },
   create: (context, { decodeSeconds }) =>
