@@ -109,6 +109,8 @@ function settingsOf({ store, instance, transport }: Config): Settings {
       loadOverlap: instance.loadOverlap,
       queueRequests: instance.prefillQueue,
       batchRequests: instance.decodeBatch,
+      decodeSpace: instance.decodeSpace,
+      preemption: instance.preemption,
       reserveTtlNs: instance.reserveTtl,
       hbmCache: instance.hbmCache === 'on',
       prefetch: store.prefetch === 'on',

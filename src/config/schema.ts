@@ -208,6 +208,20 @@ const instance = z
       .prefault(10_000)
       .describe('Requests that may wait for prefill on one instance; more are rejected.'),
     decodeBatch: count(1).prefault(256).describe('Requests in one decode batch.'),
+    decodeSpace: z
+      .enum(['reserve', 'grow'])
+      .prefault('reserve')
+      .describe(
+        'HBM of a request that decodes. reserve: for its whole output from the start; grow: in ' +
+          'pages of 16 tokens as it makes them; the youngest gives way when there are none.',
+      ),
+    preemption: z
+      .enum(['recompute', 'swap'])
+      .prefault('recompute')
+      .describe(
+        'With decodeSpace: grow. recompute: who gives way is computed again; swap: its KV goes ' +
+          'to DRAM (transport.bufferSize) and comes back.',
+      ),
     reserveTtl: quantity(DURATION, 1)
       .prefault('60s')
       .describe('How long granted decode space waits for its KV.'),

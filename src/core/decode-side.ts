@@ -4,6 +4,7 @@
  * request is at its end.
  */
 import type { Batcher } from './batcher.ts';
+import type { DecodeMemory, Sequence } from './decode-memory.ts';
 import { type DecodeBatch, type IdSource, Mark } from './host.ts';
 import { type InstanceWorld, late, ownStore } from './instance-world.ts';
 import type * as M from './messages.ts';
@@ -12,18 +13,12 @@ import { attemptKey, Outcome, Phase, type Request } from './request.ts';
 import { RECENT_ENDED, type RequestEnds } from './request-ends.ts';
 import type { Address } from './topology.ts';
 
-interface Sequence {
-  readonly request: Request;
-  cancelled: boolean;
-  /** Tokens made, the first one by prefill. */
-  made: number;
-}
-
 export class DecodeSide {
   readonly world: InstanceWorld;
   private readonly ids: IdSource;
   private readonly ends: RequestEnds;
   private readonly batcher: Batcher;
+  private readonly memory: DecodeMemory;
   /** Handed over, not yet claimed. */
   private readonly claiming = new Map<number, { request: Request; from: Address }>();
   private readonly joining: Sequence[] = [];
@@ -33,15 +28,23 @@ export class DecodeSide {
   private cut = false;
   private readonly taken = new Recent(RECENT_ENDED);
 
-  constructor(world: InstanceWorld, ids: IdSource, ends: RequestEnds, batcher: Batcher) {
+  constructor(
+    world: InstanceWorld,
+    ids: IdSource,
+    ends: RequestEnds,
+    batcher: Batcher,
+    memory: DecodeMemory,
+  ) {
     this.world = world;
     this.ids = ids;
     this.ends = ends;
     this.batcher = batcher;
+    this.memory = memory;
   }
 
   get isEmpty(): boolean {
-    return this.claiming.size + this.joining.length + this.batch.length === 0;
+    const { claiming, joining, batch, memory } = this;
+    return claiming.size + joining.length + batch.length === 0 && memory.isEmpty;
   }
 
   get isRunning(): boolean {
@@ -92,7 +95,18 @@ export class DecodeSide {
 
   /** Adds a request whose KV is here and whose first token is made. */
   join(request: Request): void {
-    this.joining.push({ request, cancelled: false, made: 1 });
+    const basis = request.inputTokens;
+    this.joining.push({ request, cancelled: false, made: 1, basis, resumed: false });
+  }
+
+  /** Adds one that gave way here and was computed again. */
+  rejoin(request: Request, made: number, basis: number): void {
+    this.joining.push({ request, cancelled: false, made, basis, resumed: true });
+  }
+
+  onUnparked(nowNs: number, body: M.Unparked): void {
+    const sequence = this.memory.onUnparked(body, nowNs);
+    if (sequence !== null) this.joining.unshift(sequence);
   }
 
   private answerHandoff(to: Address, request: number, attempt: number, ok: boolean): void {
@@ -108,6 +122,14 @@ export class DecodeSide {
     else if (joining.length > 0 && batcher.room() > 0) this.cutRun();
   }
 
+  /** Whether the batch can make a token within a pass over prompts; else why not. */
+  prepareStep(nowNs: number): 'ready' | 'wait' | 'without' {
+    this.admit(nowNs);
+    const { batch, memory } = this;
+    if (batch.length > 0 && memory.steps(batch, 1, true, nowNs) > 0) return 'ready';
+    return memory.isAsking ? 'wait' : 'without';
+  }
+
   cutRun(): void {
     if (this.cut) return;
     this.cut = true;
@@ -116,12 +138,13 @@ export class DecodeSide {
 
   private startRun(nowNs: number): void {
     this.admit(nowNs);
-    const { batch } = this;
+    const { batch, memory } = this;
     if (batch.length === 0) return;
-    let maxSteps = Number.POSITIVE_INFINITY;
-    for (const { request, made } of batch) {
-      maxSteps = Math.min(maxSteps, request.outputTokens - made);
-    }
+    let left = Number.POSITIVE_INFINITY;
+    for (const { request, made } of batch) left = Math.min(left, request.outputTokens - made);
+    const maxSteps = memory.steps(batch, left, false, nowNs);
+    if (maxSteps === 0) return;
+    memory.begun();
     this.run = this.ids.next();
     this.cut = false;
     const { contextTokens, requests } = this.members();
@@ -131,13 +154,16 @@ export class DecodeSide {
 
   /** Lets those who wait join the batch, as far as there is room. */
   admit(nowNs: number): void {
-    const { batch, joining, batcher } = this;
+    const { batch, joining, batcher, memory } = this;
+    if (memory.isCounted) return;
+    memory.callBack();
     if (joining.length === 0) return;
     const { host, spec } = this.world;
     for (const sequence of joining.splice(0, batcher.room())) {
       batch.push(sequence);
-      host.mark(sequence.request.id, Mark.joinedNs, nowNs);
-      host.mark(sequence.request.id, Mark.decodeInstance, spec.id);
+      const { request, resumed } = sequence;
+      host.mark(request.id, resumed ? Mark.resumedNs : Mark.joinedNs, nowNs);
+      if (!resumed) host.mark(request.id, Mark.decodeInstance, spec.id);
     }
   }
 
@@ -174,6 +200,7 @@ export class DecodeSide {
         ends.report(request, cancelled ? Outcome.cancelled : Outcome.completed, nowNs);
       }
     }
+    if (kept < batch.length) this.memory.eased();
     batch.length = kept;
   }
 
@@ -189,13 +216,16 @@ export class DecodeSide {
       return;
     }
     const running = this.batch.find(is);
-    if (running === undefined) return;
+    if (running === undefined) {
+      this.memory.cancel(body);
+      return;
+    }
     running.cancelled = true;
     if (this.run !== 0) this.cutRun();
   }
 
   listLive(live: M.LiveRequest[]): void {
-    for (const { request } of [...this.joining, ...this.batch]) {
+    for (const { request } of [...this.joining, ...this.batch, ...this.memory.away]) {
       live.push({ request: request.id, attempt: request.attempt, phase: Phase.decode });
     }
   }

@@ -52,7 +52,7 @@ export class Handoff {
       request: id,
       attempt,
       instance: prompt.decodeInstance,
-      tokens: inputTokens + outputTokens,
+      tokens: settings.decodeSpace === 'grow' ? inputTokens : inputTokens + outputTokens,
       ttlNs: settings.reserveTtlNs,
     });
   }

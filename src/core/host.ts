@@ -20,6 +20,7 @@ export const TRANSFER_KINDS = [
   'load',
   'save',
   'park',
+  'unpark',
   'stream',
   'demote',
   'promote',
@@ -94,9 +95,13 @@ export const Mark = {
   decodeInstance: 14,
   outcome: 15,
   attempts: 16,
+  /** It gave way, it is in the batch again, and a pass that recomputed it made a token. */
+  preemptedNs: 17,
+  resumedNs: 18,
+  recomputedNs: 19,
 } as const;
 export type Mark = (typeof Mark)[keyof typeof Mark];
-export const MARK_COUNT = 17;
+export const MARK_COUNT = 20;
 
 /** Things that happened to no request in particular. */
 export const Count = {
@@ -111,6 +116,9 @@ export const Count = {
   promoted: 8,
   prefetched: 9,
   droppedDemotion: 10,
+  /** Requests that gave way in decode; of these, swapped to DRAM. */
+  preempted: 11,
+  swapped: 12,
 } as const;
 export type Count = (typeof Count)[keyof typeof Count];
 export const COUNT_NAMES = Object.keys(Count) as (keyof typeof Count)[];

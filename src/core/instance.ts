@@ -7,6 +7,7 @@
  * Here each fact goes to the part that it concerns, and the GPUs to the side whose turn it is.
  */
 import { Batcher } from './batcher.ts';
+import { DecodeMemory } from './decode-memory.ts';
 import { DecodeSide } from './decode-side.ts';
 import { assert, PolicyError } from './errors.ts';
 import { Handoff } from './handoff.ts';
@@ -39,6 +40,7 @@ export class Instance extends Restorable implements Machine {
   /** The conductor waits to hear that nothing is left of earlier work. */
   private tellsIdle = false;
   private readonly batcher: Batcher;
+  private readonly memory: DecodeMemory;
 
   constructor(world: InstanceWorld, policies: InstancePolicies, incarnation: number) {
     super();
@@ -49,11 +51,13 @@ export class Instance extends Restorable implements Machine {
     const prompts = new Prompts(world, ends, policies.queue);
     const handoff = new Handoff(world, ids, prompts);
     const batcher = new Batcher(policies.batching, world.settings);
-    const decode = new DecodeSide(world, ids, ends, batcher);
+    const memory = new DecodeMemory(world, ends, prompts);
+    const decode = new DecodeSide(world, ids, ends, batcher, memory);
     this.ends = ends;
     this.prompts = prompts;
     this.handoff = handoff;
     this.batcher = batcher;
+    this.memory = memory;
     this.decode = decode;
     this.prefill = new PrefillSide(world, ids, ends, prompts, handoff, decode);
     this.roles = world.spec.roles;
@@ -96,7 +100,12 @@ export class Instance extends Restorable implements Machine {
       case 'transferEnded':
         return this.handoff.onStreamEnded(atNs, body);
       case 'parked':
-        return this.handoff.onParked(atNs, body);
+        if (!this.memory.has(body.request, body.attempt)) return this.handoff.onParked(atNs, body);
+        return this.memory.onParked(body, atNs);
+      case 'unparked':
+        return this.decode.onUnparked(atNs, body);
+      case 'grown':
+        return this.memory.onGrown(body);
       case 'handoffTaken':
         return this.handoff.onHandoffTaken(atNs, body);
       case 'handoff':
@@ -123,13 +132,13 @@ export class Instance extends Restorable implements Machine {
    * so it may follow every fact.
    */
   private next(nowNs: number): void {
-    const { prefill, decode } = this;
-    if (prefill.isStepping) return;
+    const { prefill, decode, memory } = this;
+    if (prefill.isStepping || memory.isAsking) return;
     this.look(nowNs);
-    if (!prefill.isAsking && this.begin()) return;
+    if (!prefill.isAsking && !memory.isPressed && this.begin()) return;
     if (prefill.isAcquiring) return;
     const prompts = prefill.computable;
-    if (prompts.length === 0) decode.advance(nowNs);
+    if (prompts.length === 0) this.advance(nowNs);
     else if (decode.isRunning) decode.cutRun();
     else this.startPass(prompts, nowNs);
   }
@@ -145,26 +154,41 @@ export class Instance extends Restorable implements Machine {
 
   /** Begins the next prompt, if there is one and the policy wants it; answers whether it did. */
   private begin(): boolean {
-    const next = this.prompts.nextReady();
-    if (next === undefined || !this.batcher.begins(next)) return false;
-    this.prefill.begin(next);
+    const { prompts, batcher, prefill, decode, memory } = this;
+    const next = prompts.nextReady();
+    if (next === undefined || !batcher.begins(next)) return false;
+    // What a run was granted for its steps to come goes back before a prompt asks.
+    if (memory.grows && decode.isRunning) decode.cutRun();
+    else prefill.begin(next);
     return true;
   }
 
+  /** Lets the batch decode by itself. */
+  private advance(nowNs: number): void {
+    const { decode } = this;
+    const before = decode.decoding;
+    decode.advance(nowNs);
+    // The last of the batch gave way: its turn may be now.
+    if (before > 0 && decode.decoding === 0) this.next(nowNs);
+  }
+
   private startPass(prompts: readonly Prompt[], nowNs: number): void {
-    const { prefill, decode, batcher } = this;
+    const { prefill, decode, batcher, memory } = this;
     batcher.engine.prompts = prompts;
     const pass = batcher.plan();
     if (pass.tokens.length > 0) {
-      if (pass.decode) decode.admit(nowNs);
-      const alongside = pass.decode && decode.decoding > 0;
-      prefill.startStep(pass.tokens, alongside ? decode.members() : null, nowNs);
+      const alongside = pass.decode ? decode.prepareStep(nowNs) : 'without';
+      if (alongside === 'wait') return;
+      memory.begun();
+      prefill.startStep(pass.tokens, alongside === 'ready' ? decode.members() : null, nowNs);
       return;
     }
     // One step of decode, after which the prompts are looked at again.
-    decode.advance(nowNs);
-    if (!decode.isRunning) throw new PolicyError('the batching policy leaves the GPUs idle');
-    decode.cutRun();
+    this.advance(nowNs);
+    if (decode.isRunning) decode.cutRun();
+    else if (!memory.isWaiting && !prefill.isStepping && !prefill.isAcquiring) {
+      throw new PolicyError('the batching policy leaves the GPUs idle');
+    }
   }
 
   private tellRoles(): void {

@@ -251,6 +251,53 @@ export interface PinBlocks {
   readonly pin: Pin;
 }
 
+/** One attempt of a request. */
+export interface AttemptOf {
+  readonly request: number;
+  readonly attempt: number;
+}
+
+/**
+ * Instance to its store: room for the next `steps` tokens of each sequence, or as many as there is
+ * room for. What `drop` holds is free first; what a sequence holds too much goes back.
+ */
+export interface Grow {
+  readonly kind: 'grow';
+  readonly instance: number;
+  readonly drop: readonly AttemptOf[];
+  readonly sequences: readonly GrowingSequence[];
+  readonly steps: number;
+}
+
+export interface GrowingSequence extends AttemptOf {
+  /** Tokens whose KV it has, and those that it held room for before it grew. */
+  readonly tokens: number;
+  readonly basis: number;
+}
+
+/** Answer to Grow: steps that there is room for. */
+export interface Grown {
+  readonly kind: 'grown';
+  readonly instance: number;
+  readonly steps: number;
+}
+
+/** Instance to its store: parked KV comes back to HBM as soon as there is room for it. */
+export interface Unpark {
+  readonly kind: 'unpark';
+  readonly request: number;
+  readonly attempt: number;
+  readonly instance: number;
+  readonly tokens: number;
+}
+
+/** Store to instance: it is back. */
+export interface Unparked {
+  readonly kind: 'unparked';
+  readonly request: number;
+  readonly attempt: number;
+}
+
 // --- prefill to decode ------------------------------------------------------------------------
 
 /** Prefill instance to the store of the decode node: space for input and output. */
@@ -409,6 +456,10 @@ export type Body =
   | SaveBlocks
   | Release
   | Park
+  | Grow
+  | Grown
+  | Unpark
+  | Unparked
   | PinBlocks
   | Parked
   | Reserve

@@ -123,10 +123,10 @@ export class PrefillSide {
     this.queue.take(prompt);
     this.begun.push(prompt);
     prompt.state = PromptState.acquiring;
-    const { host, spec } = this.world;
+    const { host, spec, settings } = this.world;
     const { request } = prompt;
-    const own = prompt.decodeInstance === spec.id;
-    const hbmTokens = request.inputTokens + (own ? request.outputTokens : 0);
+    const reserves = prompt.decodeInstance === spec.id && settings.decodeSpace === 'reserve';
+    const hbmTokens = prompt.promptTokens + (reserves ? request.outputTokens : 0);
     host.send(ownStore(this.world), { kind: 'acquire', request, instance: spec.id, hbmTokens });
   }
 
@@ -143,6 +143,10 @@ export class PrefillSide {
     prompt.loads = body.loads;
     prompt.hitBlocks = body.hitBlocks;
     prompt.doneTokens = cachedTokens;
+    if (prompt.made > 0) {
+      if (prompt.cancelled) this.drop(prompt, nowNs);
+      return;
+    }
     host.mark(request.id, Mark.dramTokens, cachedTokens - hbmTokens - ssdTokens - peerTokens);
     host.mark(request.id, Mark.peerTokens, peerTokens);
     const again = request.attempt > 0;
@@ -184,7 +188,7 @@ export class PrefillSide {
     const { request, doneTokens, promptTokens } = prompt;
     const toToken = doneTokens + tokens;
     const first = prompt.chunks++ === 0;
-    if (first) this.world.host.mark(request.id, Mark.startedNs, nowNs);
+    if (first && prompt.made === 0) this.world.host.mark(request.id, Mark.startedNs, nowNs);
     prompt.step = step;
     prompt.stepEnd = toToken;
     return {
@@ -256,6 +260,10 @@ export class PrefillSide {
     const { host, spec } = this.world;
     const { request } = prompt;
     const { id, attempt } = request;
+    if (prompt.made > 0) {
+      this.finishAgain(prompt, nowNs);
+      return;
+    }
     host.mark(id, Mark.firstTokenNs, nowNs);
     host.mark(id, Mark.computeNs, prompt.computeNs);
     host.send(CONDUCTOR, { kind: 'prefilled', request: id, attempt });
@@ -266,6 +274,20 @@ export class PrefillSide {
       this.queue.forget(prompt);
       this.decode.join(request);
     } else this.handoff.begin(prompt);
+  }
+
+  /** What gave way in decode is computed again, and has made a token by that. */
+  private finishAgain(prompt: Prompt, nowNs: number): void {
+    const { request, promptTokens } = prompt;
+    const made = prompt.made + 1;
+    this.world.host.mark(request.id, Mark.recomputedNs, nowNs);
+    if (made < request.outputTokens) {
+      this.queue.forget(prompt);
+      this.decode.rejoin(request, made, promptTokens);
+    } else {
+      this.queue.end(prompt);
+      this.ends.report(request, Outcome.completed, nowNs);
+    }
   }
 
   // --- cancels --------------------------------------------------------------------------------

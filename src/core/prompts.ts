@@ -139,6 +139,34 @@ export class Prompts {
     });
   }
 
+  /** A request that decoded here and gave way: its KV is computed again, before all others. */
+  enqueueAgain(request: Request, made: number): void {
+    const { id } = this.world.spec;
+    this.add(attemptKey(request.id, request.attempt), {
+      request,
+      promptTokens: request.inputTokens + made,
+      made,
+      rank: Number.NEGATIVE_INFINITY,
+      decodeInstance: id,
+      state: PromptState.ready,
+      cancelled: false,
+      expectedBlocks: 0,
+      loads: NONE,
+      hitBlocks: 0,
+      doneTokens: 0,
+      chunks: 0,
+      step: 0,
+      stepEnd: 0,
+      computeNs: 0,
+      space: 'none',
+      parking: 'no',
+      streamedTokens: 0,
+      streams: 0,
+      handoffRetries: 0,
+      offered: false,
+    });
+  }
+
   private add(key: number, prompt: Prompt): void {
     const { queue, prompts } = this;
     prompts.set(key, prompt);
@@ -197,9 +225,10 @@ export class Prompts {
   }
 
   listLive(live: LiveRequest[]): void {
-    for (const { request, state } of this.prompts.values()) {
+    for (const { request, state, made } of this.prompts.values()) {
       if (state === PromptState.draining) continue;
-      live.push({ request: request.id, attempt: request.attempt, phase: phaseOf(state) });
+      const phase = made > 0 ? Phase.decode : phaseOf(state);
+      live.push({ request: request.id, attempt: request.attempt, phase });
     }
   }
 }

@@ -32,6 +32,10 @@ export interface InstanceSettings {
   readonly loadOverlap: 'layerwise' | 'serial';
   /** Requests waiting for prefill on one instance; more are rejected. */
   readonly queueRequests: number;
+  /** Room for a request that decodes: its whole output from the start, or as it grows. */
+  readonly decodeSpace: 'reserve' | 'grow';
+  /** Who gives way when it grows and there is none: computed again, or swapped to DRAM. */
+  readonly preemption: 'recompute' | 'swap';
   /** Requests in one decode batch. */
   readonly batchRequests: number;
   /** How long granted decode space waits for its KV. */

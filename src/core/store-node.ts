@@ -122,6 +122,10 @@ export class StoreNode extends Restorable implements Machine {
         return this.onUnreserve(fact.atNs, body);
       case 'park':
         return this.onPark(fact.from, body);
+      case 'unpark':
+        return this.onUnpark(fact, body);
+      case 'grow':
+        return this.onGrow(fact, body);
       case 'pinBlocks':
         return this.onPin(body);
       case 'slotReleased':
@@ -181,14 +185,13 @@ export class StoreNode extends Restorable implements Machine {
 
   /** Serve now, or after those who already wait. */
   private ask(waiting: Waiting, nowNs: number): void {
-    const { ask, bytes } = waiting;
+    const { ask } = waiting;
     const memory = this.memory(ask.instance);
-    const prompt = ask.kind === 'acquire' ? ask.request : null;
-    if (memory.waiting.length > 0 || !memory.fits(bytes, prompt)) {
+    if (memory.waiting.length > 0 || !memory.serves(waiting)) {
       memory.dropExpired(nowNs);
       this.serveWaiting(memory, nowNs);
     }
-    if (memory.waiting.length === 0 && memory.fits(bytes, prompt)) {
+    if (memory.waiting.length === 0 && memory.serves(waiting)) {
       this.serve(memory, waiting, nowNs);
       return;
     }
@@ -196,7 +199,7 @@ export class StoreNode extends Restorable implements Machine {
       const full = memory.waitingReserves >= this.world.settings.reserveQueueRequests;
       this.answerReserve(waiting.from, ask, full ? 'refused' : 'queued');
       if (full) return;
-    } else {
+    } else if (ask.kind === 'acquire') {
       const { id: request, attempt } = ask.request;
       this.world.host.send(waiting.from, { kind: 'acquireWaits', request, attempt });
     }
@@ -236,9 +239,57 @@ export class StoreNode extends Restorable implements Machine {
     if (ask.kind === 'reserve') {
       memory.hold(ask.request, ask.attempt, bytes, nowNs + ask.ttlNs);
       this.answerReserve(from, ask, 'granted');
-    } else {
+    } else if (ask.kind === 'unpark') this.bringBack(ask, bytes);
+    else {
       this.loadPrefix(ask, memory.holdPrompt(ask.request, bytes));
     }
+  }
+
+  /** Frees what gave way, gives the batch its pages, and the rest to those who wait. */
+  private onGrow(fact: M.Fact, body: M.Grow): void {
+    const { instance, drop, sequences, steps } = body;
+    const memory = this.memory(instance);
+    for (const { request, attempt } of drop) {
+      const holding = memory.of(request, attempt);
+      if (holding !== undefined) this.drop(memory, request, holding);
+    }
+    const granted = memory.grow(sequences, steps, this.world.kv.bytesPerToken[Tier.hbm]);
+    this.world.host.send(fact.from, { kind: 'grown', instance, steps: granted });
+    if (granted > 0) this.serveWaiting(memory, fact.atNs);
+  }
+
+  private onUnpark(fact: M.Fact, ask: M.Unpark): void {
+    const bytes = ask.tokens * this.world.kv.bytesPerToken[Tier.hbm];
+    this.ask({ from: fact.from, ask, bytes }, fact.atNs);
+  }
+
+  /** Moves parked KV into the room that it got. */
+  private bringBack({ request, attempt, instance, tokens }: M.Unpark, bytes: number): void {
+    const { book } = this;
+    const memory = this.memory(instance);
+    const holding = memory.of(request, attempt);
+    assert(holding !== undefined, 'parked KV was given away');
+    memory.takeBack(holding, bytes);
+    holding.moves++;
+    book.start(
+      {
+        kind: 'unpark',
+        request,
+        attempt,
+        instance,
+        slots: NONE,
+        sources: NONE,
+        tier: Tier.dram,
+        exclusive: false,
+      },
+      {
+        source: book.place(Tier.dram, null),
+        target: book.hbmPlace(instance),
+        tokens,
+        blocks: 0,
+        afterStep: 0,
+      },
+    );
   }
 
   private answerReserve(to: Address, ask: M.Reserve, status: M.Reserved['status']): void {
@@ -269,11 +320,16 @@ export class StoreNode extends Restorable implements Machine {
   private free(memory: WorkingMemory, request: number, attempt: number, nowNs: number): void {
     const holding = memory.of(request, attempt);
     if (holding === undefined) return;
+    if (this.drop(memory, request, holding)) this.serveWaiting(memory, nowNs);
+  }
+
+  /** Answers whether it is free now: what moves is free later. */
+  private drop(memory: WorkingMemory, request: number, holding: Holding): boolean {
     holding.released = true;
-    if (holding.moves > 0) return;
+    if (holding.moves > 0) return false;
     this.parkedBytes -= holding.parkedBytes;
     memory.drop(request, holding);
-    this.serveWaiting(memory, nowNs);
+    return true;
   }
 
   // --- between the cache and HBM --------------------------------------------------------------
@@ -441,6 +497,9 @@ export class StoreNode extends Restorable implements Machine {
       case 'park':
         this.parkEnded(moving, nowNs);
         break;
+      case 'unpark':
+        this.unparkEnded(moving);
+        break;
       default:
         unreachable(kind);
     }
@@ -453,6 +512,15 @@ export class StoreNode extends Restorable implements Machine {
     assert(holding !== undefined && holding.moves > 0, 'a move outlived its memory');
     holding.moves--;
     if (holding.released) this.free(memory, moving.request, moving.attempt, nowNs);
+  }
+
+  private unparkEnded({ request, attempt, instance }: Moving): void {
+    const holding = this.memory(instance).of(request, attempt);
+    if (holding === undefined || holding.released) return;
+    this.parkedBytes -= holding.parkedBytes;
+    holding.parkedBytes = 0;
+    const to = this.world.addresses.instance(instance);
+    this.world.host.send(to, { kind: 'unparked', request, attempt });
   }
 
   private parkEnded(moving: Moving, nowNs: number): void {

@@ -10,7 +10,7 @@
  */
 import { assert } from './errors.ts';
 import type { HbmCache } from './hbm-cache.ts';
-import type { Acquire, Reserve } from './messages.ts';
+import type { Acquire, GrowingSequence, Reserve, Unpark } from './messages.ts';
 import { attemptKey, type Request } from './request.ts';
 import type { Address } from './topology.ts';
 
@@ -18,6 +18,8 @@ import type { Address } from './topology.ts';
 export interface Holding {
   readonly attempt: number;
   hbmBytes: number;
+  /** Of these, pages that came while it decoded. */
+  grownBytes: number;
   /** DRAM where its KV is parked, bytes. */
   parkedBytes: number;
   /** Loads, saves and parkings under way; the space is free when it is released and these ended. */
@@ -33,8 +35,16 @@ export interface Holding {
 
 export interface Waiting {
   readonly from: Address;
-  readonly ask: Acquire | Reserve;
+  readonly ask: Acquire | Reserve | Unpark;
   readonly bytes: number;
+}
+
+/** Tokens of one page of KV: vLLM's block. */
+const PAGE_TOKENS = 16;
+
+/** Tokens in whole pages, as far as there are any. */
+function pagesOf(tokens: number, most: number): number {
+  return Math.min(Math.ceil(tokens / PAGE_TOKENS) * PAGE_TOKENS, Math.max(tokens, most));
 }
 
 interface Attempt {
@@ -68,9 +78,15 @@ export class WorkingMemory {
   fits(bytes: number, prompt: Request | null = null): boolean {
     const { cache } = this;
     if (cache === null) return this.usedBytes + bytes <= this.capacityBytes;
-    const shared = prompt === null ? [] : cache.lease(prompt.blocks);
-    if (prompt !== null) bytes -= cache.bytesOf(shared.length, prompt);
-    const fits = cache.shrinkTo(this.capacityBytes - this.usedBytes - bytes);
+    const free = this.capacityBytes - this.usedBytes;
+    if (prompt === null) return cache.shrinkTo(free - bytes);
+    const shared = cache.lease(prompt.blocks);
+    let fits = cache.shrinkTo(free - bytes + cache.bytesOf(shared.length, prompt));
+    // A partial last block takes a whole slot, which may be what is missing.
+    if (!fits && shared.length === prompt.blocks.length) {
+      cache.unlease([shared.pop()!]);
+      fits = cache.shrinkTo(free - bytes + cache.bytesOf(shared.length, prompt));
+    }
     cache.unlease(shared);
     return fits;
   }
@@ -80,6 +96,7 @@ export class WorkingMemory {
     const holding: Holding = {
       attempt,
       hbmBytes,
+      grownBytes: 0,
       parkedBytes: 0,
       moves: 0,
       released: false,
@@ -126,6 +143,47 @@ export class WorkingMemory {
     holding.offeredBlocks = Math.max(holding.offeredBlocks, toBlock);
   }
 
+  /** Parked KV comes back. */
+  takeBack(holding: Holding, bytes: number): void {
+    this.usedBytes += bytes;
+    holding.hbmBytes += bytes;
+  }
+
+  /**
+   * Gives each sequence pages for the most steps up to `steps` that there is room for, and takes
+   * back what it holds beyond. Answers the steps.
+   */
+  grow(sequences: readonly GrowingSequence[], steps: number, tokenBytes: number): number {
+    const holdings = sequences.map(({ request, attempt }) => this.of(request, attempt));
+    let grownBytes = 0;
+    for (const holding of holdings) grownBytes += holding?.grownBytes ?? 0;
+    const most = Math.floor(this.capacityBytes / tokenBytes);
+    const needOf = ({ tokens, basis }: GrowingSequence, more: number) =>
+      Math.max(0, pagesOf(tokens + more, most) - basis) * tokenBytes;
+    const fitsAll = (more: number) => {
+      let need = -grownBytes;
+      for (const sequence of sequences) need += needOf(sequence, more);
+      return need <= 0 || this.fits(need);
+    };
+    let low = 0;
+    let high = steps;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (fitsAll(middle)) low = middle;
+      else high = middle - 1;
+    }
+    sequences.forEach((sequence, i) => {
+      const holding = holdings[i];
+      assert(holding !== undefined, 'a sequence grows that holds no memory');
+      // Without room for a step each keeps what it has.
+      const bytes = low > 0 ? needOf(sequence, low) : holding.grownBytes;
+      this.usedBytes += bytes - holding.grownBytes;
+      holding.hbmBytes += bytes - holding.grownBytes;
+      holding.grownBytes = bytes;
+    });
+    return low;
+  }
+
   /** The holding of this attempt, or undefined when it is gone. */
   of(request: number, attempt: number): Holding | undefined {
     return this.holdings.get(attemptKey(request, attempt));
@@ -134,6 +192,7 @@ export class WorkingMemory {
   freeHbm(holding: Holding): void {
     this.usedBytes -= holding.hbmBytes;
     holding.hbmBytes = 0;
+    holding.grownBytes = 0;
     this.cache?.unlease(holding.shared);
     holding.shared.length = 0;
   }
@@ -148,11 +207,16 @@ export class WorkingMemory {
     if (waiting.ask.kind === 'reserve') this.waitingReserves++;
   }
 
+  /** Whether this fits now. A prompt that holds memory from before waits until that has gone. */
+  serves({ ask, bytes }: Waiting): boolean {
+    if (ask.kind !== 'acquire') return this.fits(bytes);
+    const { request } = ask;
+    return this.of(request.id, request.attempt) === undefined && this.fits(bytes, request);
+  }
+
   /** Takes the first of those who wait, if it fits. */
   nextServed(): Waiting | undefined {
-    if (this.waiting.length === 0) return undefined;
-    const [{ ask, bytes }] = this.waiting;
-    if (!this.fits(bytes, ask.kind === 'acquire' ? ask.request : null)) return undefined;
+    if (this.waiting.length === 0 || !this.serves(this.waiting[0])) return undefined;
     const next = this.waiting.shift()!;
     if (next.ask.kind === 'reserve') this.waitingReserves--;
     return next;

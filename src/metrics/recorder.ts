@@ -63,6 +63,8 @@ export class Recorder implements Observer {
   /** Number of the first decode step of each request, and its gap, the hand-off in it. */
   private readonly firstStep: Float64Array;
   private readonly firstGapNs: Float64Array;
+  /** Of requests that gave way: their gaps so far, and when their last token was. */
+  private readonly earlier = new Map<number, { gapsNs: number[]; tokenNs: number }>();
   /** Transfers under way, by initiator; a few each. */
   private readonly moving: Transfer[][] = [];
 
@@ -126,6 +128,9 @@ export class Recorder implements Observer {
     if (mark === Mark.joinedNs) this.onJoined(this.addresses.instanceId(from), request);
     else if (mark === Mark.arrivedNs) this.firstArrivalNs = Math.min(this.firstArrivalNs, value);
     else if (mark === Mark.finishedNs) this.onFinished(from, request, value);
+    else if (mark === Mark.preemptedNs) this.onPreempted(this.addresses.instanceId(from), request);
+    else if (mark === Mark.recomputedNs) this.onRecomputed(request, value);
+    else if (mark === Mark.resumedNs) this.onJoined(this.addresses.instanceId(from), request);
   }
 
   onCount(_from: Address, what: Count, by: number): void {
@@ -189,13 +194,44 @@ export class Recorder implements Observer {
     log.gapsNs[log.length++] = gapNs;
     if (old > 0) this.gaps.add(gapNs, old);
     for (const request of fresh) {
-      const handoffNs =
-        this.columns[Mark.joinedNs][request] - this.columns[Mark.firstTokenNs][request];
-      this.firstGapNs[request] = stepNs + handoffNs;
-      this.gaps.add(stepNs + handoffNs, 1);
+      const sinceNs = this.lastTokenNs(request);
+      this.firstGapNs[request] = endNs - sinceNs;
+      this.gaps.add(endNs - sinceNs, 1);
     }
     if (fresh.length > 0) log.fresh = [];
     log.lastNs = endNs;
+  }
+
+  /** Of a request that has not decoded since it joined. */
+  private lastTokenNs(request: number): number {
+    return this.earlier.get(request)?.tokenNs ?? this.columns[Mark.firstTokenNs][request];
+  }
+
+  /** It leaves the batch before its end: its gaps so far are kept. */
+  private onPreempted(instance: number, request: number): void {
+    const log = this.logs[instance];
+    log.batch--;
+    const start = this.firstStep[request] - log.base;
+    this.firstStep[request] = Number.NaN;
+    const tokenNs = this.lastTokenNs(request);
+    const before = this.earlier.get(request) ?? { gapsNs: [], tokenNs };
+    this.earlier.set(request, before);
+    if (start === log.length) {
+      log.fresh.splice(log.fresh.indexOf(request), 1);
+      return;
+    }
+    before.gapsNs.push(this.firstGapNs[request]);
+    for (let i = start + 1; i < log.length; i++) before.gapsNs.push(log.gapsNs[i]);
+    before.tokenNs = log.lastNs;
+  }
+
+  /** A pass over its prompt has made a token of it. */
+  private onRecomputed(request: number, atNs: number): void {
+    const before = this.earlier.get(request);
+    if (before === undefined) return;
+    before.gapsNs.push(atNs - before.tokenNs);
+    this.gaps.add(atNs - before.tokenNs, 1);
+    before.tokenNs = atNs;
   }
 
   private onJoined(instance: number, request: number): void {
@@ -208,7 +244,12 @@ export class Recorder implements Observer {
   private onFinished(from: Address, request: number, atNs: number): void {
     this.lastFinishNs = Math.max(this.lastFinishNs, atNs);
     const first = this.firstStep[request];
-    if (Number.isNaN(first)) return;
+    const before = this.earlier.get(request);
+    if (before !== undefined) this.earlier.delete(request);
+    if (Number.isNaN(first)) {
+      if (before !== undefined) this.tbtNs[request] = tbtOf(Float64Array.from(before.gapsNs));
+      return;
+    }
     this.firstStep[request] = Number.NaN;
     const log = this.logs[this.addresses.instanceId(from)];
     log.batch--;
@@ -220,6 +261,11 @@ export class Recorder implements Observer {
       return;
     }
     const firstGapNs = this.firstGapNs[request];
+    if (before !== undefined) {
+      const last = log.gapsNs.subarray(start + 1, log.length);
+      this.tbtNs[request] = tbtOf(Float64Array.from([...before.gapsNs, firstGapNs, ...last]));
+      return;
+    }
     const longest = Math.ceil(LONGEST_SHARE * gaps);
     this.tbtNs[request] = meanOfLongest(log.gapsNs, start, log.length, firstGapNs, longest);
   }
@@ -240,4 +286,12 @@ export class Recorder implements Observer {
     const crossed = crossings(transfer);
     for (let i = 0; i < crossed.length; i++) this.bytes[crossed[i].kind][crossed[i].node] += bytes;
   }
+}
+
+/** TBT of a request with these gaps. */
+function tbtOf(gapsNs: Float64Array): number {
+  const n = gapsNs.length;
+  return n === 0
+    ? Number.NaN
+    : meanOfLongest(gapsNs, 0, n, gapsNs[0], Math.ceil(LONGEST_SHARE * n));
 }

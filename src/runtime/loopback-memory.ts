@@ -58,8 +58,10 @@ export class LoopbackMemory {
   /** The copies that a transfer is made of. Streams send tokens up to `toToken`. */
   slices(transfer: Transfer, toToken: number): Slice[] {
     const { kind, request, source, target, tokens } = transfer;
-    if (kind !== 'stream' && kind !== 'park') return this.blockSlices(transfer);
-    const fromByte = (toToken - tokens) * this.tokenBytes;
+    const whole = kind === 'park' || kind === 'unpark';
+    if (kind !== 'stream' && !whole) return this.blockSlices(transfer);
+    // What decode made lies behind the prompt, and has no bytes here.
+    const fromByte = whole ? 0 : (toToken - tokens) * this.tokenBytes;
     const toByte = this.endByte(request, toToken);
     const from = this.pagesOf(source, request);
     const to = this.pagesOf(target, request);
@@ -165,7 +167,7 @@ export class LoopbackMemory {
 
   /** The end of a prompt is the end of its last block. */
   private endByte(request: number, toToken: number): number {
-    const whole = toToken === this.world.trace.inputTokens[request];
+    const whole = toToken >= this.world.trace.inputTokens[request];
     return whole ? this.blocksOf(request) * this.blockBytes : toToken * this.tokenBytes;
   }
 

@@ -55,6 +55,20 @@ describe.each(HOSTS)('$name', (kind) => {
       if (batching === 'sarathi') expect(run.causality.count('mixed step')).toBeGreaterThan(0);
     });
 
+    it.each(['recompute', 'swap'] as const)('preempting by %s', async (preemption) => {
+      const topology = tinyTopology({ prefill: 1, decode: 1, coupled: 1, hbmTokens: 300 });
+      const settings = { instance: { decodeSpace: 'grow', preemption } } as const;
+      const plan = await tinyPlan({ topology, settings, policies: { prefill: 'least-loaded' } });
+      const shape = { requests: 60, blocks: 5, outputTokens: 60, gapNs: 10_000 };
+      const trace = randomTrace(4, shape);
+      const run = clusterOn(kind, { plan, trace });
+      await run.run();
+      checkAtRest(run, trace.distinctBlocks);
+      expect(outcomes(run)).toEqual(new Array(trace.requests).fill(Outcome.completed));
+      expect(run.recorder.counts[Count.preempted]).toBeGreaterThan(0);
+      if (preemption === 'swap') expect(run.causality.count('unpark ok')).toBeGreaterThan(0);
+    });
+
     it.each(Object.entries(shapes))('%s', async (_name, shape) => {
       const topology = tinyTopology({ ...shape, dramBlocks: 30, hbmTokens: 600 });
       const planned = await tinyPlan({ topology });

@@ -121,6 +121,8 @@ function settingsOf(dice: Dice): TinyPlan['settings'] & object {
       loadOverlap: dice.pick('layerwise', 'serial'),
       queueRequests: dice.pick(2, 10, 1_000),
       batchRequests: dice.pick(1, 2, 8),
+      decodeSpace: dice.pick('reserve', 'grow'),
+      preemption: dice.pick('recompute', 'swap'),
       reserveTtlNs: dice.pick(50_000, 500_000, 50e6),
     },
   };

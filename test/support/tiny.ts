@@ -186,6 +186,8 @@ export const TINY_SETTINGS: Settings = {
     loadOverlap: 'layerwise',
     queueRequests: 1_000,
     batchRequests: 8,
+    decodeSpace: 'reserve',
+    preemption: 'recompute',
     reserveTtlNs: 50e6,
     hbmCache: false,
     prefetch: false,

@@ -33,6 +33,8 @@ export const MOONCAKE_16: Config = {
     loadOverlap: 'layerwise',
     prefillQueue: 10_000,
     decodeBatch: 256,
+    decodeSpace: 'reserve',
+    preemption: 'recompute',
     reserveTtl: 60_000_000_000,
     hbmCache: 'off',
     hbmReserve: 0.1,

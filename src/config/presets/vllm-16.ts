@@ -10,7 +10,7 @@ import type { Config } from '../schema.ts';
 import { MOONCAKE_16 } from './mooncake-16.ts';
 
 function preset(batching: string, hbmCache: 'on' | 'off') {
-  const instance = { batching, hbmCache };
+  const instance = { batching, hbmCache, decodeSpace: 'grow' as const };
   const conductor = { prefill: 'least-loaded', disaggregation: 'never' };
   const group = { name: 'vllm', count: 16, roles: ['prefill' as const, 'decode' as const] };
   const config: Config = {
