@@ -20,6 +20,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("crcHardware", crc32cHardware());
   exports.Set("crc32c", Napi::Function::New(env, Crc32c, "crc32c"));
   binding::AddEngine(env, exports);
+  binding::AddSsd(env, exports);
   return exports;
 }
 

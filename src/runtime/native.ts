@@ -4,6 +4,7 @@
  * is `data-plane.ts`.
  */
 import { createRequire } from 'node:module';
+import type { SsdAddon } from './native-ssd.ts';
 
 /** Version of the border that this file speaks. */
 export const ABI = 2;
@@ -142,7 +143,7 @@ export interface NativeEngine {
 }
 
 /** What the addon exports. Bytes are borrowed for the call. */
-export interface NativeAddon {
+export interface NativeAddon extends SsdAddon {
   /** Layout of everything that crosses the border; it must be `ABI`. */
   readonly abi: number;
   /** CRC-32C by SSE4.2 instructions, in place of tables. */
