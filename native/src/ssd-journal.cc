@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -120,6 +121,16 @@ AlignedBuffer::AlignedBuffer(size_t sizeBytes) : sizeBytes_(sizeBytes) {
 
 AlignedBuffer::~AlignedBuffer() { std::free(data_); }
 
+bool lockFile(int fd) {
+  constexpr int kTries = 200;
+  const timespec pause{0, 10'000'000};
+  for (int i = 0; i < kTries; i++) {
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+    nanosleep(&pause, nullptr);
+  }
+  return false;
+}
+
 Journal::~Journal() {
   for (const File& file : files_) {
     if (file.fd >= 0) close(file.fd);
@@ -142,7 +153,7 @@ std::string Journal::openFiles(const std::string& folder, bool direct) {
     const int fd = ::open(path.c_str(), flags, 0644);
     if (fd < 0) return path + ": " + strerror(errno);
     files_[i].fd = fd;
-    if (i == 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) return "another process has this store open";
+    if (!lockFile(fd)) return "another process has this store open";
     struct stat status;
     if (fstat(fd, &status) < 0) return path + ": " + strerror(errno);
     files_[i].pages = static_cast<uint64_t>(status.st_size) / kPageBytes;

@@ -68,6 +68,11 @@ class AlignedBuffer {
   size_t sizeBytes_;
 };
 
+// Takes a file for this process alone; false: another has it. Waits a moment, because io_uring
+// writes of a process that was killed may still be on their way and then hold its lock. So each
+// file that is written needs it, not just one.
+bool lockFile(int fd);
+
 class Journal {
  public:
   Journal() = default;

@@ -33,6 +33,7 @@ std::string SsdSegments::open(const std::string& folder, const Geometry& geometr
   for (size_t i = 0;; i++) {
     const int error = openSegment(i, false);
     if (error == ENOENT) break;
+    if (error == EBUSY) return "another process has this store open";
     if (error != 0) return path(i) + ": " + strerror(error);
   }
   return "";
@@ -67,6 +68,10 @@ int SsdSegments::openSegment(size_t segment, bool create) {
   const int flags = O_RDWR | O_CLOEXEC | (direct_ ? O_DIRECT : 0) | (create ? O_CREAT : 0);
   const int fd = ::open(path(segment).c_str(), flags, 0644);
   if (fd < 0) return errno;
+  if (!lockFile(fd)) {
+    close(fd);
+    return EBUSY;
+  }
   struct stat status;
   if (fstat(fd, &status) < 0 || (create && fsync(folderFd_) < 0)) {
     const int error = errno;
