@@ -16,6 +16,7 @@ need procps ps
 need chromium chromium
 need g++ g++
 need make make
+need fio fio
 # Real verbs without hardware: a virtual machine with Soft-RoCE (test/e2e/verbs/vm.sh).
 need qemu-system-x86 qemu-system-x86_64
 need_file busybox-static /usr/share/doc/busybox-static
