@@ -144,6 +144,7 @@ class SsdStore {
 
   struct Task : IoOp {
     TaskKind task = TaskKind::get;
+    std::unique_ptr<AlignedBuffer> second;  // A get that is read again goes here.
     bool retried = false;
     uint32_t slot = 0;
     uint32_t item = 0;

@@ -1,4 +1,4 @@
-/** The addon's SSD store as it crosses the border; `ssd.ts` is the face for the rest of the code. */
+/** The addon's SSD store as it crosses the border; `ssd.ts` is the face for all other code. */
 
 /** What `drain` gives of one finished batch; the arrays are parallel to its keys. */
 export interface NativeSsdAnswer {

@@ -1,6 +1,7 @@
 /**
- * Blocks on one SSD: put, get, remove, exists, list in batches, each one native call and one answer.
- * The work is done by a native thread (native/src/ssd-store.h says how, and what survives a crash).
+ * Blocks on one SSD: put, get, remove, exists, list in batches, each one native call and one
+ * answer. The work is done by a native thread (native/src/ssd-store.h says how,
+ * and what survives a crash).
  */
 import type { NativeAddon } from './native.ts';
 import type {
@@ -105,24 +106,30 @@ class Event {
 }
 
 export class SsdStore {
-  /** Called with the keys, 32 bytes each, of blocks found unreadable: by a get, or by scrubbing. */
-  onLost: ((keys: Uint8Array) => void) | null = null;
-
   readonly #native: NativeSsdStore;
+  readonly #onLost: (keys: Uint8Array) => void;
   readonly #waiting = new Map<number, (answer: NativeSsdAnswer) => void>();
   readonly #opened = new Event();
   readonly #closed = new Event();
   #nextId = 1;
   #isClosed = false;
 
-  /** Opens or makes a store. Throws with the reason: in use, made otherwise, unreadable. */
-  static async open(addon: NativeAddon, options: SsdOptions): Promise<SsdStore> {
-    const store = new SsdStore(addon, options);
+  /**
+   * Opens or makes a store. Throws with the reason: in use, made otherwise, unreadable. `onLost` gets
+   * the keys, 32 bytes each, of blocks found unreadable: at opening, by a get or by scrubbing.
+   */
+  static async open(
+    addon: NativeAddon,
+    options: SsdOptions,
+    onLost: (keys: Uint8Array) => void,
+  ): Promise<SsdStore> {
+    const store = new SsdStore(addon, options, onLost);
     await store.#opened.promise;
     return store;
   }
 
-  private constructor(addon: NativeAddon, options: SsdOptions) {
+  private constructor(addon: NativeAddon, options: SsdOptions, onLost: (keys: Uint8Array) => void) {
+    this.#onLost = onLost;
     this.#native = new addon.SsdStore(options, () => this.#drain());
   }
 
@@ -206,7 +213,7 @@ export class SsdStore {
       this.#waiting.delete(answer.id);
       resolve?.(answer);
     }
-    if (lost.length > 0) this.onLost?.(lost);
+    if (lost.length > 0) this.#onLost(lost);
     if (closed) this.#closed.resolve();
   }
 }

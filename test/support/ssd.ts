@@ -58,8 +58,11 @@ export class SsdBench {
   readonly store: SsdStore;
   readonly memory: SsdMemory;
   readonly bytes: Uint8Array;
+  /** Keys of blocks that the store told as lost. */
+  readonly lost: Uint8Array[];
 
-  private constructor(store: SsdStore, memory: SsdMemory, bytes: Uint8Array) {
+  private constructor(store: SsdStore, memory: SsdMemory, bytes: Uint8Array, lost: Uint8Array[]) {
+    this.lost = lost;
     this.store = store;
     this.memory = memory;
     this.bytes = bytes;
@@ -67,9 +70,12 @@ export class SsdBench {
 
   static async open(folder: string, options: Partial<SsdOptions> = {}): Promise<SsdBench> {
     const all = { ...SSD_DEFAULTS, slotBytes: SLOT_BYTES, capacityBytes: 64 * SLOT_BYTES };
-    const store = await SsdStore.open(native(), { ...all, folder, ...options });
+    const lost: Uint8Array[] = [];
+    const store = await SsdStore.open(native(), { ...all, folder, ...options }, (keys) =>
+      lost.push(keys),
+    );
     const buffer = native().alignedMemory(64 * SLOT_BYTES);
-    return new SsdBench(store, await store.attach(buffer), new Uint8Array(buffer));
+    return new SsdBench(store, await store.attach(buffer), new Uint8Array(buffer), lost);
   }
 
   /** The i-th block comes from the i-th place in memory: at most 64. */
