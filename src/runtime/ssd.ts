@@ -115,8 +115,8 @@ export class SsdStore {
   #isClosed = false;
 
   /**
-   * Opens or makes a store. Throws with the reason: in use, made otherwise, unreadable. `onLost` gets
-   * the keys, 32 bytes each, of blocks found unreadable: at opening, by a get or by scrubbing.
+   * Opens or makes a store. Throws with the reason: in use, made otherwise, unreadable. `onLost`
+   * gets the keys, 32 bytes each, of blocks found unreadable: at opening, by a get or by scrubbing.
    */
   static async open(
     addon: NativeAddon,
