@@ -14,6 +14,7 @@ need_file() {
 }
 need procps ps
 need chromium chromium
+need etcd-server etcd
 need g++ g++
 need make make
 need fio fio
