@@ -21,6 +21,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("crc32c", Napi::Function::New(env, Crc32c, "crc32c"));
   binding::AddEngine(env, exports);
   binding::AddSsd(env, exports);
+  binding::AddFabric(env, exports);
   return exports;
 }
 

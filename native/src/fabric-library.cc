@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <iterator>
 #include <mutex>
 
@@ -90,22 +91,30 @@ std::string pciText(const fi::BusAttr& bus) {
   return text;
 }
 
+// Not so where the address is none, or link-local: peers would need a scope.
+bool reachable(const fi::Info& info) {
+  if (info.src_addr == nullptr) return false;
+  const std::string text = addressText(info);
+  return text.rfind("fe80:", 0) != 0 && text.rfind("169.254.", 0) != 0;
+}
+
 FabricOffer offerOf(const fi::Info& info) {
   FabricOffer offer;
   offer.provider = info.fabric_attr->prov_name;
   offer.domain = info.domain_attr->name;
   offer.address = addressText(info);
-  offer.mrMode = static_cast<uint32_t>(info.domain_attr->mr_mode);
+  offer.linkDown = linkIsDown(offer.domain);
   if (info.nic == nullptr) return offer;
   if (info.nic->link_attr != nullptr) {
     offer.bitsPerSec = info.nic->link_attr->speed;
-    offer.linkDown = info.nic->link_attr->state == fi::kLinkDown;
   }
   if (info.nic->bus_attr != nullptr) offer.pci = pciText(*info.nic->bus_attr);
-  if (info.nic->device_attr != nullptr && info.nic->device_attr->driver != nullptr) {
-    offer.driver = info.nic->device_attr->driver;
-  }
   return offer;
+}
+
+bool readLine(const std::string& path, std::string* line) {
+  std::ifstream file(path);
+  return static_cast<bool>(std::getline(file, *line));
 }
 
 // All endpoints of one provider by its exact name; null if there are none.
@@ -135,6 +144,18 @@ std::vector<std::string> providersFor(std::string_view provider) {
 }
 
 }  // namespace
+
+bool linkIsDown(const std::string& domain) {
+  const std::string ports = "/sys/class/infiniband/" + domain + "/ports/";
+  const std::string net = "/sys/class/net/" + domain + "/operstate";
+  std::string state;
+  bool known = false;
+  for (int port = 1; readLine(ports + std::to_string(port) + "/state", &state); port++) {
+    known = true;
+    if (state.rfind("4:", 0) == 0) return false;  // "4: ACTIVE"
+  }
+  return known || (readLine(net, &state) && (state == "down" || state == "lowerlayerdown"));
+}
 
 const FabricLibrary* FabricLibrary::load(std::string* why) {
   static std::once_flag once;
@@ -173,11 +194,13 @@ fi::Info* findFabric(const FabricLibrary& lib, const std::string& provider,
     int error = 0;
     fi::Info* infos = query(lib, name, address, &error);
     if (error != 0) lastError = error;
-    fi::Info* chosen = nullptr;
-    for (fi::Info* info = infos; info != nullptr && chosen == nullptr; info = info->next) {
+    const fi::Info* best = nullptr;
+    for (const fi::Info* info = infos; info != nullptr; info = info->next) {
       if (name != info->fabric_attr->prov_name) continue;
-      if (domain.empty() || domain == info->domain_attr->name) chosen = lib.dupinfo(info);
+      if (!domain.empty() && domain != info->domain_attr->name) continue;
+      if (best == nullptr || (!reachable(*best) && reachable(*info))) best = info;
     }
+    fi::Info* chosen = best == nullptr ? nullptr : lib.dupinfo(best);
     if (infos != nullptr) lib.freeinfo(infos);
     if (chosen != nullptr) return chosen;
   }

@@ -37,17 +37,18 @@ struct FabricOffer {
   uint64_t bitsPerSec = 0;
   // "0000:3b:00.0"; empty: unknown.
   std::string pci;
-  std::string driver;
   bool linkDown = false;
-  uint32_t mrMode = 0;
 };
 
 // What this host could open, in the order of preference. `provider` empty: of all in the list above.
 std::vector<FabricOffer> fabricOffers(const FabricLibrary& library, std::string_view provider);
 
-// The first endpoint that fits, to be freed by freeinfo; null, and the reason in `why`, if none
-// does. Empty strings fit all.
+// The first endpoint that fits and has an address that peers can use, to be freed by freeinfo; null,
+// and the reason in `why`, if none does. Empty strings fit all.
 fi::Info* findFabric(const FabricLibrary& library, const std::string& provider,
                      const std::string& domain, const std::string& address, std::string* why);
+
+// True: the kernel says that the device's link is down. libfabric's own answer is of its start.
+bool linkIsDown(const std::string& domain);
 
 }  // namespace moontide

@@ -16,8 +16,6 @@ constexpr uint8_t kAddressVersion = 1;
 constexpr uint8_t kKeyVersion = 1;
 // Open operations of one endpoint. Beyond a hundred or so nothing gets faster.
 constexpr uint32_t kMaxOpen = 256;
-// Of one peer while the provider refuses: the others must find room.
-constexpr uint32_t kMaxWaitingPerPeer = 64;
 // A peer that takes nothing for so long, with nothing open, can't be reached.
 constexpr int64_t kStalledNs = 3'000'000'000;
 constexpr int64_t kRefuseNs = 1'000'000'000;
@@ -116,6 +114,7 @@ void FabricRail::List::remove(Operation* operation) {
 FabricRail::~FabricRail() {
   std::vector<Completion> ended;
   close(&ended);
+  closeDomain();
 }
 
 Status FabricRail::fail(std::string* why, const char* step, int error) {
@@ -126,17 +125,31 @@ Status FabricRail::fail(std::string* why, const char* step, int error) {
 Status FabricRail::open(std::string* why) {
   library_ = FabricLibrary::load(why);
   if (library_ == nullptr) return Status::unsupported;
-  info_ = findFabric(*library_, choice_.provider, choice_.domain, choice_.address, why);
-  if (info_ == nullptr) return Status::unsupported;
-  const Status status = openSteps(why);
-  if (status != Status::ok) closeFids();
+  Status status = domain_ == nullptr ? openDomain(why) : Status::ok;
+  // An endpoint that is opened while its link is down stays deaf when it is up.
+  if (status == Status::ok && linkIsDown(info_->domain_attr->name)) {
+    *why = capabilities_.detail + ": the link is down";
+    return Status::railDown;
+  }
+  if (status == Status::ok) status = openEndpoint(why);
+  // Not even the domain can be trusted then (the device may be gone): the next attempt starts anew.
+  if (status != Status::ok) closeDomain();
   return status;
 }
 
-Status FabricRail::openSteps(std::string* why) {
-  const std::string provider = info_->fabric_attr->prov_name;
+Status FabricRail::openDomain(std::string* why) {
+  info_ = findFabric(*library_, choice_.provider, choice_.domain, choice_.address, why);
+  if (info_ == nullptr) return Status::unsupported;
   capabilities_ = {};
-  capabilities_.detail = provider + " " + info_->domain_attr->name;
+  capabilities_.read = true;
+  capabilities_.write = true;
+  capabilities_.deliveryComplete = true;
+  capabilities_.maxOpen = kMaxOpen;
+  capabilities_.maxOpenBytes = 256u << 20;
+  capabilities_.maxOpBytes =
+      static_cast<uint32_t>(std::min<size_t>(info_->ep_attr->max_msg_size, 1u << 30));
+  capabilities_.detail =
+      std::string(info_->fabric_attr->prov_name) + " " + info_->domain_attr->name;
   if (info_->domain_attr->mr_key_size > sizeof(uint64_t)) {
     *why = capabilities_.detail + " has memory keys of more than 8 bytes";
     return Status::unsupported;
@@ -147,6 +160,10 @@ Status FabricRail::openSteps(std::string* why) {
   if (int e = fabric_->ops->domain(fabric_, info_, &domain_, nullptr)) {
     return fail(why, "opening the domain", e);
   }
+  return Status::ok;
+}
+
+Status FabricRail::openEndpoint(std::string* why) {
   fi::AvAttr avAttr{};
   avAttr.type = info_->domain_attr->av_type;
   if (int e = domain_->ops->av_open(domain_, &avAttr, &av_, nullptr)) {
@@ -175,82 +192,113 @@ Status FabricRail::openSteps(std::string* why) {
   if (int e = endpoint->ops->control(endpoint, fi::kEnable, nullptr)) {
     return fail(why, "enabling the endpoint", e);
   }
-  std::vector<uint8_t> name(256);
-  size_t size = name.size();
-  if (int e = endpoint_->cm->getname(endpoint, name.data(), &size)) {
+  uint8_t name[256];
+  size_t size = sizeof name;
+  if (int e = endpoint_->cm->getname(endpoint, name, &size)) {
     return fail(why, "asking for the endpoint's address", e);
   }
   BlobWriter writer;
   writer.u8(kAddressVersion);
-  writer.text(provider);
-  writer.bytes(name.data(), size);
+  writer.text(info_->fabric_attr->prov_name);
+  writer.bytes(name, size);
   address_ = writer.take();
-
-  capabilities_.read = true;
-  capabilities_.write = true;
-  capabilities_.deliveryComplete = true;
-  capabilities_.maxOpen = kMaxOpen;
-  capabilities_.maxOpenBytes = 256u << 20;
-  capabilities_.maxOpBytes =
-      static_cast<uint32_t>(std::min<size_t>(info_->ep_attr->max_msg_size, 1u << 30));
   return Status::ok;
 }
 
-// The endpoint first: when it is gone the provider touches no memory. Registrations that are bound
-// to the endpoint (FI_MR_ENDPOINT) must go before it.
-void FabricRail::closeFids() {
-  const bool bound = info_ != nullptr && (info_->domain_attr->mr_mode & fi::kMrEndpoint) != 0;
-  if (!bound) closeFid(&endpoint_);
-  for (fi::MemoryRegion*& memory : memories_) closeFid(&memory);
-  memories_.clear();
+// When the endpoint is gone the provider touches no memory.
+void FabricRail::closeEndpoint() {
   closeFid(&endpoint_);
   closeFid(&cq_);
   closeFid(&av_);
+  cqFd_ = -1;
+}
+
+void FabricRail::closeDomain() {
+  // Registrations that are bound to the endpoint (FI_MR_ENDPOINT) must go before it.
+  const bool bound = info_ != nullptr && (info_->domain_attr->mr_mode & fi::kMrEndpoint) != 0;
+  if (!bound) closeEndpoint();
+  for (Memory& memory : memories_) closeFid(&memory.registration);
+  memories_.clear();
+  dropKept();
+  closeEndpoint();
   closeFid(&domain_);
   closeFid(&fabric_);
   if (info_ != nullptr) library_->freeinfo(info_);
   info_ = nullptr;
-  cqFd_ = -1;
 }
 
-Status FabricRail::addMemory(const MemoryRegion& region, MemoryHandle* handle, Blob* key) {
-  if (endpoint_ == nullptr) return Status::railDown;
+bool FabricRail::takeKept(Memory* memory) {
+  for (Memory& kept : kept_) {
+    if (kept.incarnation != memory->incarnation || kept.base != memory->base ||
+        kept.sizeBytes != memory->sizeBytes) {
+      continue;
+    }
+    memory->registration = kept.registration;
+    kept = kept_.back();
+    kept_.pop_back();
+    return true;
+  }
+  return false;
+}
+
+// Of regions that were removed while the endpoint was closed.
+void FabricRail::dropKept() {
+  for (Memory& memory : kept_) closeFid(&memory.registration);
+  kept_.clear();
+}
+
+Status FabricRail::registerMemory(const MemoryRegion& region, uint64_t sizeBytes,
+                                  Memory* memory) {
+  const int mode = info_->domain_attr->mr_mode;
   // Where the provider makes no key itself it should be hard to guess: it is all that stands
   // between a stranger and the pool.
   uint64_t wanted = 0;
-  const bool providerKey = (info_->domain_attr->mr_mode & fi::kMrProvKey) != 0;
-  if (!providerKey && getrandom(&wanted, sizeof wanted, 0) != sizeof wanted) {
+  if ((mode & fi::kMrProvKey) == 0 && getrandom(&wanted, sizeof wanted, 0) != sizeof wanted) {
     return Status::systemError;
   }
   const size_t keySize = info_->domain_attr->mr_key_size;
   if (keySize < sizeof wanted) wanted &= (uint64_t{1} << (8 * keySize)) - 1;
-  fi::MemoryRegion* memory = nullptr;
   const uint64_t access = fi::kRead | fi::kWrite | fi::kRemoteRead | fi::kRemoteWrite;
-  int error = domain_->mr->reg(&domain_->fid, region.base, region.sizeBytes, access, 0, wanted, 0,
-                               &memory, nullptr);
-  if (error != 0) return error == -EINVAL ? Status::systemError : statusOf(-error);
-  if ((info_->domain_attr->mr_mode & fi::kMrEndpoint) != 0) {
-    error = memory->fid.ops->bind(&memory->fid, &endpoint_->fid, 0);
-    if (error == 0) error = memory->fid.ops->control(&memory->fid, fi::kEnable, nullptr);
-    if (error != 0) {
-      closeFid(&memory);
-      return Status::systemError;
-    }
+  fi::MemoryRegion* made = nullptr;
+  int error = domain_->mr->reg(&domain_->fid, region.base, sizeBytes, access, 0, wanted, 0, &made,
+                               nullptr);
+  if (error == 0 && (mode & fi::kMrEndpoint) != 0) {
+    error = made->fid.ops->bind(&made->fid, &endpoint_->fid, 0);
+    if (error == 0) error = made->fid.ops->control(&made->fid, fi::kEnable, nullptr);
   }
-  *handle = slotFor<fi::MemoryRegion*>(
-      memories_, nullptr, [](fi::MemoryRegion* const& m) { return m == nullptr; });
+  if (error != 0) {
+    closeFid(&made);
+    return error == -EINVAL ? Status::systemError : statusOf(-error);
+  }
+  memory->registration = made;
+  return Status::ok;
+}
+
+// The slots alone: peers have no business in the table behind them.
+Status FabricRail::addMemory(const MemoryRegion& region, MemoryHandle* handle, Blob* key) {
+  if (endpoint_ == nullptr) return Status::railDown;
+  Memory memory;
+  memory.base = region.base;
+  memory.sizeBytes = region.tableOffset == 0 ? region.sizeBytes : region.tableOffset;
+  memory.incarnation = region.incarnation;
+  if (!takeKept(&memory)) {
+    const Status status = registerMemory(region, memory.sizeBytes, &memory);
+    if (status != Status::ok) return status;
+  }
+  *handle = slotFor<Memory>(memories_, Memory(),
+                            [](const Memory& m) { return m.registration == nullptr; });
   memories_[*handle] = memory;
   const bool virtualAddress = (info_->domain_attr->mr_mode & fi::kMrVirtAddr) != 0;
   BlobWriter writer;
   writer.u8(kKeyVersion);
-  writer.u64(memory->key);
+  writer.u64(memory.registration->key);
   writer.u64(virtualAddress ? reinterpret_cast<uintptr_t>(region.base) : 0);
   *key = writer.take();
   return Status::ok;
 }
 
 void FabricRail::removeMemory(MemoryHandle handle) {
-  if (handle < memories_.size()) closeFid(&memories_[handle]);
+  if (handle < memories_.size()) closeFid(&memories_[handle].registration);
 }
 
 Status FabricRail::connect(const Blob& address, PeerHandle* peer) {
@@ -321,7 +369,7 @@ void FabricRail::removeRemote(RemoteHandle remote) {
 }
 
 ssize_t FabricRail::submit(Operation* operation, const Remote& remote, fi::Address peer) {
-  void* descriptor = memories_[operation->localMemory]->mem_desc;
+  void* descriptor = memories_[operation->localMemory].registration->mem_desc;
   const uint64_t at = remote.base + operation->remoteOffset;
   fi::RmaOps* rma = endpoint_->rma;
   if (operation->kind == OpKind::read) {
@@ -342,17 +390,16 @@ Status FabricRail::post(Operation* operation) {
     return Status::unknownSegment;
   }
   if (operation->localMemory >= memories_.size() ||
-      memories_[operation->localMemory] == nullptr) {
+      memories_[operation->localMemory].registration == nullptr) {
     return Status::notRegistered;
   }
-  if (inFlight_.count + waiting_ >= kMaxOpen) return Status::again;
+  if (inFlight_.count >= kMaxOpen) return Status::again;
   const Remote& remote = remotes_[operation->remote];
   Peer& peer = peers_[remote.peer];
   if (peer.refusedUntilNs != 0) {
     if (nowNs() < peer.refusedUntilNs) return Status::peerUnreachable;
     peer.refusedUntilNs = 0;
   }
-  if (peer.waiting.count >= kMaxWaitingPerPeer) return Status::again;
   Scratch& s = scratch(operation);
   s.peer = remote.peer;
   s.waits = peer.waiting.count > 0;
@@ -365,6 +412,9 @@ Status FabricRail::post(Operation* operation) {
       return Status::ok;
     }
     if (error != -EAGAIN) return statusOf(static_cast<int>(-error));
+    // Its queues are full: back-pressure. Else it is not connected yet, which must not hold up
+    // operations on other peers.
+    if (peer.open > 0) return Status::again;
     s.waits = true;
   }
   peer.waiting.append(operation);
@@ -463,6 +513,7 @@ int FabricRail::poll(Completion* out, int max) {
     ended_.pop_front();
   }
   if (endpoint_ == nullptr) return n;
+  if (!kept_.empty()) dropKept();
   while (n < max) {
     fi::CqEntry entries[kBurst];
     const ssize_t got = cq_->ops->read(cq_, entries, std::min(kBurst, max - n));
@@ -481,7 +532,10 @@ int FabricRail::poll(Completion* out, int max) {
     if (got < kBurst) break;
   }
   if (waiting_ > 0) submitWaiting(nowNs());
-  return n;
+  // The engine closes and opens it.
+  if (!broken_ || n > 0) return n;
+  reopening_ = true;
+  return -1;
 }
 
 void FabricRail::wait(int wakeFd, int64_t timeoutNs) {
@@ -501,7 +555,10 @@ void FabricRail::wait(int wakeFd, int64_t timeoutNs) {
 
 Status FabricRail::cancel(Operation* operation) {
   Scratch& s = scratch(operation);
-  if (!s.waits) return Status::railDown;
+  if (!s.waits) {
+    reopening_ = true;
+    return Status::railDown;
+  }
   peers_[s.peer].waiting.remove(operation);
   waiting_--;
   ended_.push_back({operation, Status::cancelled});
@@ -513,9 +570,18 @@ void FabricRail::close(std::vector<Completion>* out) {
   if (endpoint_ != nullptr) {
     // What did complete should count.
     Completion done[kBurst];
-    while (const int n = poll(done, kBurst)) out->insert(out->end(), done, done + n);
+    for (int n; (n = poll(done, kBurst)) > 0;) out->insert(out->end(), done, done + n);
   }
-  closeFids();
+  if (reopening_ && domain_ != nullptr &&
+      (info_->domain_attr->mr_mode & fi::kMrEndpoint) == 0) {
+    closeEndpoint();
+    for (const Memory& memory : memories_) {
+      if (memory.registration != nullptr) kept_.push_back(memory);
+    }
+    memories_.clear();
+  } else {
+    closeDomain();
+  }
   out->insert(out->end(), ended_.begin(), ended_.end());
   ended_.clear();
   while (inFlight_.first != nullptr) {
@@ -524,6 +590,7 @@ void FabricRail::close(std::vector<Completion>* out) {
   }
   submitted_ = 0;
   broken_ = false;
+  reopening_ = false;
   peers_.clear();
   remotes_.clear();
   byAddress_.clear();

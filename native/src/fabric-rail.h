@@ -1,6 +1,9 @@
 // Rail over libfabric: reliable datagram endpoints with one-sided reads and writes (FI_RMA), over
 // real RDMA (verbs, efa) or TCP. One endpoint; the engine's thread for this rail is its progress
 // thread, so the provider needs no locks.
+//
+// What fails is the endpoint. When the engine closes one that failed, domain and registrations stay
+// (registering a terabyte takes minutes), and the next open and addMemory take them up again.
 #pragma once
 
 #include <deque>
@@ -13,7 +16,8 @@
 
 namespace moontide {
 
-// Empty: the first that fits, in the order of kFabricProviders.
+// Options "provider", "domain", "address": the first that fits where they are empty, in the order of
+// kFabricProviders.
 struct FabricChoice {
   std::string provider;
   std::string domain;
@@ -60,7 +64,7 @@ class FabricRail final : public Rail {
     // Forgotten while operations were open: removed with the last of them.
     bool leaving = false;
     uint32_t open = 0;
-    // Taken, but the provider says EAGAIN: no connection yet, or its queues are full.
+    // Taken while there is no connection yet.
     List waiting;
     // When the provider began to refuse everything with nothing open; 0: it does not.
     int64_t stalledSinceNs = 0;
@@ -76,9 +80,22 @@ class FabricRail final : public Rail {
     uint64_t key = 0;
   };
 
-  Status openSteps(std::string* why);
+  // A registration: under way with the open endpoint, or kept for the next.
+  struct Memory {
+    fi::MemoryRegion* registration = nullptr;
+    std::byte* base = nullptr;
+    uint64_t sizeBytes = 0;
+    uint64_t incarnation = 0;
+  };
+
+  Status openDomain(std::string* why);
+  Status openEndpoint(std::string* why);
+  Status registerMemory(const MemoryRegion& region, uint64_t sizeBytes, Memory* memory);
+  bool takeKept(Memory* memory);
+  void dropKept();
   Status fail(std::string* why, const char* step, int error);
-  void closeFids();
+  void closeEndpoint();
+  void closeDomain();
   ssize_t submit(Operation* operation, const Remote& remote, fi::Address peer);
   void submitWaiting(int64_t nowNs);
   void refuseWaiting(PeerHandle handle, Status status);
@@ -99,7 +116,8 @@ class FabricRail final : public Rail {
   fi::Endpoint* endpoint_ = nullptr;
   int cqFd_ = -1;
 
-  std::vector<fi::MemoryRegion*> memories_;
+  std::vector<Memory> memories_;
+  std::vector<Memory> kept_;
   std::vector<Peer> peers_;
   std::vector<Remote> remotes_;
   std::unordered_map<std::string, PeerHandle> byAddress_;
@@ -110,6 +128,8 @@ class FabricRail final : public Rail {
   std::deque<Completion> ended_;
   // The endpoint reports errors of its own: only close and open help.
   bool broken_ = false;
+  // The engine was told to close and open it.
+  bool reopening_ = false;
 };
 
 }  // namespace moontide

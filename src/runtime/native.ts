@@ -5,6 +5,7 @@
  */
 import { createRequire } from 'node:module';
 import type { SsdAddon } from './native-ssd.ts';
+import type { FabricOffer } from './rail-discovery.ts';
 
 /** Version of the border that this file speaks. */
 export const ABI = 2;
@@ -142,6 +143,14 @@ export interface NativeEngine {
   close(): boolean;
 }
 
+/** libfabric on this machine. */
+export interface NativeFabric {
+  /** Null: there is none, for `reason`. */
+  readonly version: string | null;
+  readonly reason: string | null;
+  readonly offers: readonly FabricOffer[];
+}
+
 /** What the addon exports. Bytes are borrowed for the call. */
 export interface NativeAddon extends SsdAddon {
   /** Layout of everything that crosses the border; it must be `ABI`. */
@@ -150,6 +159,8 @@ export interface NativeAddon extends SsdAddon {
   readonly crcHardware: boolean;
   /** CRC-32C, a uint32, of `bytes` that follow bytes whose CRC is `crc` (0 at the start). */
   crc32c(bytes: Uint8Array, crc: number): number;
+  /** What libfabric offers here, in the order of preference. `provider` empty: of all. */
+  fabric(provider: string): NativeFabric;
   readonly Engine: new (
     /** maxTransfers, reopenNsMin, reopenNsMax, cancelNs, graceNs */
     settings: Float64Array,

@@ -11,6 +11,9 @@ import {
 } from '../../src/runtime/data-plane.ts';
 import { Grant, type Pool } from '../../src/runtime/native-pool.ts';
 import { native } from './native.ts';
+import { fill } from './pattern.ts';
+
+export { fill } from './pattern.ts';
 
 export const SLOT_BYTES = 256 * 1024;
 export const SLOTS = 16;
@@ -30,16 +33,6 @@ export function openPlane(
     prefault: false,
   });
   return { plane, pool };
-}
-
-/** Bytes that follow from a seed. */
-export function fill(bytes: Uint8Array, seed: number): void {
-  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
-  let x = Math.imul(seed + 1, 0x9e3779b1) | 1;
-  for (let i = 0; i < words.length; i++) {
-    x = Math.imul(x ^ (x >>> 15), 0x2c1b3c6d) + i;
-    words[i] = x;
-  }
 }
 
 export function publishAll(pool: Pool, generation: number): void {

@@ -32,6 +32,12 @@ export NODE HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/b
 ip=/usr/sbin/ip
 [ -x $ip ] || ip=/usr/bin/ip
 
+# `cable a0 down`, `cable a0 up`: taking a link down drops its routes.
+printf '%s\n' '#!/boot/busybox sh' "$ip link set \$1 \$2" '[ $2 = up ] || exit 0' \
+  "host=\$($ip -o -4 addr show \$1 | sed 's/.* 10.78.0.\([0-9]*\).*/\1/')" \
+  "$ip route replace 10.78.0.0/24 dev \$1 table \$((100 + host))" > /boot/cable
+$b chmod +x /boot/cable
+
 # RoCE v2 needs the IPv4 GID: the device comes after the address.
 device() { # NETDEV ADDRESS/BITS RDMA-DEVICE
   $ip addr add "$2" dev "$1"
@@ -39,24 +45,25 @@ device() { # NETDEV ADDRESS/BITS RDMA-DEVICE
   rdma link add "$3" type rxe netdev "$1" || fail "no $3"
 }
 
-# Rail k is a wire between two devices of this one kernel, 10.78.k.1 (ak) and 10.78.k.2 (bk).
-# Both addresses are local, so the local table is asked last, and packets between them are
-# told to take the wire.
+# Two rails of one host, a0 and a1 (10.78.0.1, .2), and two of another, b0 and b1 (.11, .12), on a
+# switch. All four addresses are local to this kernel, so the local table is asked last, and what
+# is sent from an address is told to take its wire.
 rails() {
+  # Only the device that has an address answers for it, not the switch.
+  echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore
   $ip rule add pref 100 lookup local
   $ip rule del pref 0
-  for k in 0 1; do
-    $ip link add a$k mtu 4200 type veth peer name b$k mtu 4200
-    for end in a b; do
-      for key in accept_local arp_ignore; do echo 1 > /proc/sys/net/ipv4/conf/$end$k/$key; done
-      echo 0 > /proc/sys/net/ipv4/conf/$end$k/rp_filter
-    done
-    device a$k 10.78.$k.1/24 rxea$k
-    device b$k 10.78.$k.2/24 rxeb$k
-    $ip rule add pref 1$k iif lo from 10.78.$k.1 to 10.78.$k.2 lookup 10$k
-    $ip rule add pref 2$k iif lo from 10.78.$k.2 to 10.78.$k.1 lookup 20$k
-    $ip route add 10.78.$k.2/32 dev a$k table 10$k
-    $ip route add 10.78.$k.1/32 dev b$k table 20$k
+  $ip link add switch mtu 4200 type bridge
+  $ip link set switch up
+  for rail in a0=1 a1=2 b0=11 b1=12; do
+    name=${rail%=*} host=${rail#*=}
+    $ip link add "$name" mtu 4200 type veth peer name "p$name" mtu 4200
+    $ip link set "p$name" master switch up
+    echo 1 > "/proc/sys/net/ipv4/conf/$name/accept_local"
+    echo 0 > "/proc/sys/net/ipv4/conf/$name/rp_filter"
+    device "$name" "10.78.0.$host/24" "rxe$name"
+    $ip rule add pref "$host" iif lo from "10.78.0.$host" lookup "$((100 + host))"
+    cable "$name" up
   done
 }
 

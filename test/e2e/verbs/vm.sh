@@ -13,8 +13,9 @@
 #     --timeout SECONDS    power is cut then, status 124                                       (240)
 #     --prepare            only fetch the kernel and build the initrd
 #
-# Without a wire the guest has two rails, each a pair of RoCE devices joined by a veth wire:
-# a0-b0 and a1-b1 (init.sh). With one it has rxe0 on eth0 with the address 10.77.0.(1 + NODE).
+# Without a wire the guest plays two hosts with two rails each, a0 and a1 (10.78.0.1, .2), b0 and b1
+# (.11, .12), on a switch; `cable a0 down` and `cable a0 up` pull and plug. With a wire it has rxe0 on
+# eth0 with the address 10.77.0.(1 + NODE).
 # Exit status: the command's; 125 when the machine did not get that far.
 # The kernel and initrd are kept in $MOONTIDE_VM_CACHE, else ~/.cache/moontide/vm.
 set -euo pipefail
@@ -41,7 +42,7 @@ done
 
 # Modules by name; what they need is loaded before them. crc32_generic must precede rdma_rxe.
 modules='virtio_pci 9p 9pnet_virtio virtio_net virtio_rng crc32_generic ib_uverbs rdma_ucm
-  rdma_rxe veth sch_netem'
+  rdma_rxe veth bridge sch_netem'
 
 # The cloud kernel has neither rdma_rxe nor 9p: this is the full one. Without apt's lists, the one
 # that is in the cache.
