@@ -89,7 +89,7 @@ export function resolveConfig(
   };
 }
 
-function settingsOf({ store, instance, transport }: Config): Settings {
+function settingsOf({ store, instance, transport, conductor }: Config): Settings {
   return {
     store: {
       hbmCache: instance.hbmCache === 'on',
@@ -116,6 +116,7 @@ function settingsOf({ store, instance, transport }: Config): Settings {
       prefetch: store.prefetch === 'on',
     },
     conductor: { term: 1 },
+    workload: { attempts: conductor.attempts },
   };
 }
 

@@ -334,6 +334,10 @@ const conductor = z
       .prefault('always')
       .describe('Decides whether another instance than the one that prefills may decode.'),
     admission: policy.prefault('none').describe('Decides which requests are taken.'),
+    attempts: count(1)
+      .max(60)
+      .prefault(3)
+      .describe('Times that a request is tried when instances die or fail it.'),
     estimatorBias: z
       .number()
       .min(0.01)

@@ -79,7 +79,11 @@ export function wireCluster(
 ): Cluster {
   const { topology, settings } = plan;
   const addresses = new AddressBook(topology);
-  const workload = new Workload({ host: hostOf(WORKLOAD), trace });
+  const workload = new Workload({
+    host: hostOf(WORKLOAD),
+    trace,
+    settings: settings.workload,
+  });
   const conductor = wireConductor(plan, trace, addresses, hostOf(CONDUCTOR));
   const stores = topology.nodes.map((node) => {
     const clock = { nowNs: 0 };

@@ -23,7 +23,15 @@ import { Recent } from './recent.ts';
 import { attemptKey, BlockSpan, Outcome, Phase, type Request } from './request.ts';
 import type { ConductorSettings } from './settings.ts';
 import { Restorable } from './snapshot.ts';
-import { type AddressBook, type Role, Tier, type Topology, WORKLOAD } from './topology.ts';
+import { type Found, GATHER_NS, Takeover } from './takeover.ts';
+import {
+  type Address,
+  type AddressBook,
+  type Role,
+  Tier,
+  type Topology,
+  WORKLOAD,
+} from './topology.ts';
 
 /** What a conductor is given; not part of its state. */
 export interface ConductorWorld {
@@ -46,7 +54,8 @@ interface Booked {
   readonly request: Request;
   readonly prefillInstance: number;
   readonly decodeInstance: number;
-  readonly dispatch: M.Dispatch;
+  /** Null when an earlier conductor sent it off. */
+  readonly dispatch: M.Dispatch | null;
   prefilled: boolean;
   cancelled: boolean;
   /** Why the conductor itself cancelled it, or inFlight. */
@@ -54,6 +63,8 @@ interface Booked {
 }
 
 const NO_BLOCKS = new BlockSpan(new Int32Array(0), 0, 0);
+/** Life of a machine that no inventory has told of. */
+const UNHEARD = -1;
 /** Ended requests that are remembered for an ingress that asks again. */
 const RECENT_ENDED = 65_536;
 /** Replicas named as alternates to the first source of a fetch. */
@@ -77,6 +88,10 @@ export class Conductor extends Restorable implements Machine {
   /** Dispatches sent to each instance, and deltas seen of each store. */
   private readonly dispatched: Float64Array;
   private readonly deltaSequence: Float64Array;
+  /** Life of each instance, and of each store by its tiers' rows, that was heard last. */
+  private readonly lives: Float64Array;
+  private readonly storeLives: Float64Array;
+  private readonly takeover: Takeover;
 
   constructor(world: ConductorWorld, policies: ConductorPolicies, blocks: number) {
     super();
@@ -88,14 +103,24 @@ export class Conductor extends Restorable implements Machine {
     this.match = new DirectoryMatch(this.directory, topology);
     this.dispatched = new Float64Array(topology.instances.length);
     this.deltaSequence = new Float64Array(2 * topology.nodes.length + topology.instances.length);
+    this.lives = new Float64Array(topology.instances.length).fill(UNHEARD);
+    this.storeLives = new Float64Array(this.deltaSequence.length).fill(UNHEARD);
+    const instances = topology.instances.map(({ id }) => addresses.instance(id));
+    const stores = topology.nodes.map(({ id }) => addresses.store(id));
+    this.takeover = new Takeover(world.settings.term > 1 ? [...instances, ...stores] : []);
   }
 
   handle(fact: M.Fact): void {
     const { body } = fact;
     this.views.nowNs = fact.atNs;
+    const { takeover } = this;
+    if (takeover.gathering) {
+      if (takeover.begins()) this.world.host.wakeAt(fact.atNs + GATHER_NS, 0);
+      if (body.kind === 'arrive' || body.kind === 'cancel') return takeover.hold(body);
+    }
     switch (body.kind) {
       case 'arrive':
-        return this.onArrive(fact, body.request);
+        return this.onArrive(body.request);
       case 'delta':
         return this.onDelta(body);
       case 'prefilled':
@@ -112,6 +137,11 @@ export class Conductor extends Restorable implements Machine {
         return this.onBlockInventory(body);
       case 'requestInventory':
         return this.onRequestInventory(body);
+      case 'peerGone':
+        return this.onPeerGone(body.peer);
+      case 'wake':
+        if (takeover.gathering) this.endTakeover();
+        return;
       case 'peerReset':
         // The other side reports: stores and instances their inventories, the ingress its requests.
         return;
@@ -128,18 +158,23 @@ export class Conductor extends Restorable implements Machine {
 
   // --- decisions ------------------------------------------------------------------------------
 
-  private onArrive(fact: M.Fact, request: Request): void {
+  private onArrive(request: Request): void {
     const key = attemptKey(request.id, request.attempt);
     if (this.live.has(key)) return;
     const ended = this.ended.get(key);
-    if (ended !== undefined) this.tellIngress(request.id, request.attempt, ended as Outcome);
-    else this.decide(fact, request, key);
+    if (ended !== undefined) {
+      this.tellIngress(request.id, request.attempt, ended as Outcome);
+      return;
+    }
+    const found = this.takeover.take(key);
+    if (found !== undefined) this.adopt(request, key, found);
+    else this.decide(request, key);
   }
 
-  private decide(fact: M.Fact, request: Request, key: number): void {
+  private decide(request: Request, key: number): void {
     const { policies, views, match } = this;
     if (views.prefillInstances.length === 0 || views.decodeInstances.length === 0) {
-      this.reject(request, Outcome.rejectedNoInstance, fact.atNs);
+      this.reject(request, Outcome.rejectedNoInstance);
       return;
     }
     match.of(request.blocks);
@@ -152,12 +187,12 @@ export class Conductor extends Restorable implements Machine {
       : policies.decode.choose(request, choice.instance, views);
     this.checkChoice(choice, decodeInstance);
     if (this.tooLarge(request, choice.instance, decodeInstance)) {
-      this.reject(request, Outcome.rejectedTooLarge, fact.atNs);
+      this.reject(request, Outcome.rejectedTooLarge);
       return;
     }
     const verdict = policies.admission.verdict(request, choice, decodeInstance, views);
     if (verdict === '') this.book(request, key, choice, decodeInstance);
-    else this.reject(request, VERDICTS[verdict], fact.atNs);
+    else this.reject(request, VERDICTS[verdict]);
   }
 
   /** Whether it could never have the working memory that it needs. */
@@ -223,9 +258,9 @@ export class Conductor extends Restorable implements Machine {
     return sources;
   }
 
-  private reject(request: Request, outcome: Outcome, nowNs: number): void {
+  private reject(request: Request, outcome: Outcome): void {
     const { id, attempt } = request;
-    this.world.host.mark(id, Mark.finishedNs, nowNs);
+    this.world.host.mark(id, Mark.finishedNs, this.views.nowNs);
     this.world.host.mark(id, Mark.outcome, outcome);
     this.ended.set(attemptKey(id, attempt), outcome);
     this.tellIngress(id, attempt, outcome);
@@ -266,7 +301,18 @@ export class Conductor extends Restorable implements Machine {
 
   /** An instance knows a cancel; the conductor knows why. */
   private onFinished({ request, attempt, outcome }: M.Finished, nowNs: number): void {
-    const withdrawn = this.live.get(attemptKey(request, attempt))?.withdrawn ?? Outcome.inFlight;
+    const key = attemptKey(request, attempt);
+    const booked = this.live.get(key);
+    if (booked === undefined && this.takeover.gathering) {
+      // It ended before its ingress asked again.
+      this.takeover.take(key);
+      this.ended.set(key, outcome);
+    }
+    if (outcome === Outcome.lost && booked !== undefined) {
+      this.lose(booked);
+      return;
+    }
+    const withdrawn = booked?.withdrawn ?? Outcome.inFlight;
     if (outcome !== Outcome.cancelled || withdrawn === Outcome.inFlight) {
       this.end(request, attempt, outcome);
       return;
@@ -322,6 +368,87 @@ export class Conductor extends Restorable implements Machine {
     host.send(addresses.instance(instance), { kind: 'setRoles', term, instance, roles });
   }
 
+  // --- deaths and takeovers -------------------------------------------------------------------
+
+  private onPeerGone(peer: Address): void {
+    const { addresses, topology } = this.world;
+    if (addresses.isInstance(peer)) {
+      const instance = addresses.instanceId(peer);
+      this.views.setAlive(instance, false);
+      this.loseInstance(instance);
+    } else if (addresses.isStore(peer)) {
+      const node = addresses.storeNode(peer);
+      for (const tier of [Tier.dram, Tier.ssd]) this.directory.clear(node, tier);
+      for (const spec of topology.instances) {
+        if (spec.node === node) this.directory.hbmOf(spec.id).clear();
+      }
+    }
+    this.heard(peer);
+  }
+
+  /** What ran on it is lost, unless a live instance decodes it already. */
+  private loseInstance(instance: number): void {
+    const { host, addresses } = this.world;
+    this.takeover.lose(instance);
+    for (const booked of [...this.live.values()]) {
+      const { request, prefillInstance, decodeInstance, prefilled } = booked;
+      const { id, attempt } = request;
+      if (decodeInstance === instance || (prefillInstance === instance && !prefilled)) {
+        this.lose(booked);
+      } else if (prefillInstance === instance) {
+        host.send(addresses.instance(decodeInstance), { kind: 'probe', request: id, attempt });
+      }
+    }
+  }
+
+  /** A request whose instance died ends here; what it has elsewhere is given up. */
+  private lose(booked: Booked): void {
+    const { request, decodeInstance, cancelled, withdrawn } = booked;
+    const { id, attempt } = request;
+    const { host, addresses } = this.world;
+    this.passCancel(booked);
+    const decodeStore = addresses.store(this.views.nodeOf(decodeInstance));
+    host.send(decodeStore, { kind: 'unreserve', request: id, attempt, instance: decodeInstance });
+    const withdrawal = withdrawn === Outcome.inFlight ? Outcome.cancelled : withdrawn;
+    const outcome = cancelled ? withdrawal : Outcome.lost;
+    host.mark(id, Mark.outcome, outcome);
+    host.mark(id, Mark.finishedNs, this.views.nowNs);
+    this.end(id, attempt, outcome);
+  }
+
+  /** A request that an earlier conductor sent off stays where it runs. */
+  private adopt(request: Request, key: number, found: Found): void {
+    const { views, world } = this;
+    const { prefillInstance, decodeInstance, phase } = found;
+    const decodeTokens = request.inputTokens + request.outputTokens;
+    const tokens = request.inputTokens;
+    const predictedNs = world.estimate.prefillNs(prefillInstance, tokens, 0);
+    views.enqueue(prefillInstance, { key, predictedNs, tokens, decodeTokens });
+    views.bindDecode(decodeInstance, decodeTokens);
+    const booked: Booked = {
+      request,
+      prefillInstance,
+      decodeInstance,
+      dispatch: null,
+      prefilled: false,
+      cancelled: false,
+      withdrawn: Outcome.inFlight,
+    };
+    this.live.set(key, booked);
+    if (phase >= Phase.handoff) this.toDecode(key, booked);
+  }
+
+  private heard(peer: Address): void {
+    if (this.takeover.heard(peer) && this.takeover.gathering) this.endTakeover();
+  }
+
+  private endTakeover(): void {
+    for (const body of this.takeover.end()) {
+      if (body.kind === 'arrive') this.onArrive(body.request);
+      else this.onCancel(body);
+    }
+  }
+
   // --- the directory --------------------------------------------------------------------------
 
   private onDelta(body: M.Delta): void {
@@ -342,9 +469,16 @@ export class Conductor extends Restorable implements Machine {
   }
 
   private onBlockInventory(body: M.BlockInventory): void {
-    const { node, tier, instance, blocks } = body;
-    const { directory } = this;
+    const { node, tier, instance, incarnation, blocks } = body;
+    const { directory, storeLives } = this;
+    const row = this.rowOf(node, tier, instance);
+    if (incarnation > storeLives[row]) {
+      // A store that began anew counts from one.
+      if (storeLives[row] !== UNHEARD || incarnation > 0) this.deltaSequence[row] = 0;
+      storeLives[row] = incarnation;
+    }
     if (!this.isNews(body)) return;
+    if (tier === Tier.dram) this.heard(this.world.addresses.store(node));
     if (tier === Tier.hbm) {
       const hbm = directory.hbmOf(instance);
       hbm.clear();
@@ -357,20 +491,27 @@ export class Conductor extends Restorable implements Machine {
 
   /** Whether a report on a tier is later than all that were heard of it. */
   private isNews({ node, tier, instance, sequence }: M.Delta | M.BlockInventory): boolean {
-    const { nodes } = this.world.topology;
-    const row = tier === Tier.hbm ? 2 * nodes.length + instance : 2 * node + tier - 1;
+    const row = this.rowOf(node, tier, instance);
     if (sequence <= this.deltaSequence[row]) return false;
     this.deltaSequence[row] = sequence;
     return true;
+  }
+
+  private rowOf(node: number, tier: Tier, instance: number): number {
+    const { nodes } = this.world.topology;
+    return tier === Tier.hbm ? 2 * nodes.length + instance : 2 * node + tier - 1;
   }
 
   // --- after a reset --------------------------------------------------------------------------
 
   /** Ends what ended unheard, and sends again what the instance never got. */
   private onRequestInventory(body: M.RequestInventory): void {
-    const { instance } = body;
+    const { instance, term } = body;
+    this.meet(body);
+    const sequence = term === this.world.settings.term ? body.dispatchSequence : 0;
     for (const { request, attempt, outcome } of body.ended) {
-      if (!this.live.has(attemptKey(request, attempt))) continue;
+      const known = this.live.has(attemptKey(request, attempt));
+      if (!known && !this.takeover.gathering) continue;
       this.onFinished({ kind: 'finished', request, attempt, outcome }, this.views.nowNs);
     }
     const known = new Map(body.live.map((l) => [attemptKey(l.request, l.attempt), l]));
@@ -380,7 +521,7 @@ export class Conductor extends Restorable implements Machine {
       if (prefillInstance === instance && !prefilled) {
         const live = known.get(key);
         // Bookings are in order of their dispatches, and the instance takes them without a hole.
-        if (dispatch.sequence > body.dispatchSequence) {
+        if (dispatch !== null && dispatch.sequence > sequence) {
           host.send(addresses.instance(instance), dispatch);
         } else if (live === undefined || live.phase >= Phase.handoff) {
           this.toDecode(key, booked);
@@ -388,6 +529,25 @@ export class Conductor extends Restorable implements Machine {
       }
       if (booked.cancelled) this.passCancel(booked);
     }
+    this.heard(addresses.instance(instance));
+  }
+
+  /** An instance that was not known, or that began anew: what an earlier life had is lost. */
+  private meet(body: M.RequestInventory): void {
+    const { instance, incarnation, roles } = body;
+    const { lives, views, takeover } = this;
+    if (incarnation > lives[instance]) {
+      if (lives[instance] !== UNHEARD || incarnation > 0) {
+        this.loseInstance(instance);
+        this.dispatched[instance] = 0;
+      }
+      lives[instance] = incarnation;
+      views.setAlive(instance, true);
+      views.setRoles(instance, roles);
+    }
+    if (!takeover.gathering) return;
+    views.setRoles(instance, roles);
+    takeover.learn(body);
   }
 }
 

@@ -11,7 +11,14 @@ import type * as M from './messages.ts';
 import { Recent } from './recent.ts';
 import { attemptKey, Outcome, Phase, type Request } from './request.ts';
 import { RECENT_ENDED, type RequestEnds } from './request-ends.ts';
-import type { Address } from './topology.ts';
+import { type Address, CONDUCTOR } from './topology.ts';
+
+interface Claiming {
+  readonly request: Request;
+  readonly from: Address;
+  /** Who handed it over is dead: a claim that fails is its end. */
+  orphaned: boolean;
+}
 
 export class DecodeSide {
   readonly world: InstanceWorld;
@@ -20,7 +27,7 @@ export class DecodeSide {
   private readonly batcher: Batcher;
   private readonly memory: DecodeMemory;
   /** Handed over, not yet claimed. */
-  private readonly claiming = new Map<number, { request: Request; from: Address }>();
+  private readonly claiming = new Map<number, Claiming>();
   private readonly joining: Sequence[] = [];
   private readonly batch: Sequence[] = [];
   /** Run on the GPUs, or 0. */
@@ -65,6 +72,18 @@ export class DecodeSide {
     return this.taken.has(key);
   }
 
+  /**
+   * Who would hand this request over is dead. Answers whether it is here nevertheless; if it is
+   * being claimed, the conductor hears of a claim that fails.
+   */
+  isTheirs(key: number): boolean {
+    const claim = this.claiming.get(key);
+    if (claim !== undefined) claim.orphaned = true;
+    const is = ({ request }: Sequence) => attemptKey(request.id, request.attempt) === key;
+    const here = [...this.joining, ...this.batch, ...this.memory.away];
+    return claim !== undefined || here.some(is);
+  }
+
   // --- taking requests over -------------------------------------------------------------------
 
   onHandoff(fact: M.Fact, body: M.Handoff): void {
@@ -73,7 +92,7 @@ export class DecodeSide {
     const key = attemptKey(id, attempt);
     if (this.hasTaken(key)) this.answerHandoff(fact.from, id, attempt, true);
     else if (!this.claiming.has(key)) {
-      this.claiming.set(key, { request, from: fact.from });
+      this.claiming.set(key, { request, from: fact.from, orphaned: false });
       const { host, spec } = this.world;
       host.send(ownStore(this.world), { kind: 'claim', request: id, attempt, instance: spec.id });
     }
@@ -88,7 +107,12 @@ export class DecodeSide {
     }
     this.claiming.delete(key);
     this.answerHandoff(claim.from, body.request, body.attempt, body.ok);
-    if (!body.ok) return;
+    if (!body.ok) {
+      const { request, attempt } = body;
+      const lost: M.Finished = { kind: 'finished', request, attempt, outcome: Outcome.lost };
+      if (claim.orphaned) this.world.host.send(CONDUCTOR, lost);
+      return;
+    }
     this.taken.set(key, 1);
     this.join(claim.request);
   }
@@ -225,8 +249,10 @@ export class DecodeSide {
   }
 
   listLive(live: M.LiveRequest[]): void {
+    const decodeInstance = this.world.spec.id;
     for (const { request } of [...this.joining, ...this.batch, ...this.memory.away]) {
-      live.push({ request: request.id, attempt: request.attempt, phase: Phase.decode });
+      const { id, attempt } = request;
+      live.push({ request: id, attempt, phase: Phase.decode, decodeInstance });
     }
   }
 }

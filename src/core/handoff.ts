@@ -10,6 +10,9 @@ import { type Prompt, PromptState, type Prompts } from './prompts.ts';
 import { attemptKey, Outcome } from './request.ts';
 import { type Address, Tier } from './topology.ts';
 
+/** Resets of its peers that a prompt bears: the link between them is gone for long. */
+const RESETS_MAX = 10;
+
 /** Times that a hand-off starts again before the request fails. */
 const HANDOFF_RETRIES = 2;
 
@@ -211,13 +214,18 @@ export class Handoff {
   // --- resets ---------------------------------------------------------------------------------
 
   /** Asks again what a store or an instance that began anew was asked before. */
-  onPeerReset(peer: Address): void {
+  onPeerReset(peer: Address, nowNs: number): void {
     const { world, prompts } = this;
-    for (const prompt of prompts.values()) {
+    for (const prompt of [...prompts.values()]) {
       if (!prompts.leaves(prompt) || prompt.state === PromptState.draining) continue;
       const { space, offered, decodeInstance } = prompt;
-      if (space === 'asked' && storeOf(world, decodeInstance) === peer) this.reserve(prompt);
-      if (offered && world.addresses.instance(decodeInstance) === peer) this.offer(prompt);
+      const asks = space === 'asked' && storeOf(world, decodeInstance) === peer;
+      const offers = offered && world.addresses.instance(decodeInstance) === peer;
+      if (!asks && !offers) continue;
+      if (++prompt.resets > RESETS_MAX && prompt.state === PromptState.handoff) {
+        prompts.abandon(prompt, Outcome.failed, nowNs);
+      } else if (offers) this.offer(prompt);
+      else this.reserve(prompt);
     }
   }
 }

@@ -17,6 +17,7 @@ import type * as M from './messages.ts';
 import type { BatchingPolicy, QueuePolicy } from './policy.ts';
 import { PrefillSide } from './prefill-side.ts';
 import { type Prompt, Prompts } from './prompts.ts';
+import { attemptKey, Outcome } from './request.ts';
 import { RequestEnds } from './request-ends.ts';
 import { Restorable } from './snapshot.ts';
 import { CONDUCTOR, type Role } from './topology.ts';
@@ -117,11 +118,13 @@ export class Instance extends Restorable implements Machine {
       case 'setRoles':
         this.roles = body.roles;
         return this.tellRoles();
+      case 'probe':
+        return this.onProbe(body);
       case 'cancel':
         return this.onCancel(atNs, body);
       case 'peerReset':
         if (body.peer === CONDUCTOR) return this.sendInventory();
-        return this.handoff.onPeerReset(body.peer);
+        return this.handoff.onPeerReset(body.peer, atNs);
       default:
         throw new Error(`an instance does not take ${body.kind}`);
     }
@@ -204,6 +207,16 @@ export class Instance extends Restorable implements Machine {
     else this.decode.cancel(body, nowNs);
   }
 
+  /** Says how a request ended, or that it will never come; silence when it is here. */
+  private onProbe({ request, attempt }: M.Probe): void {
+    const key = attemptKey(request, attempt);
+    const outcome = this.ends.outcomeOf(key);
+    const here = this.decode.isTheirs(key) || this.prompts.get(key) !== undefined;
+    if (outcome === undefined && here) return;
+    const { host } = this.world;
+    host.send(CONDUCTOR, { kind: 'finished', request, attempt, outcome: outcome ?? Outcome.lost });
+  }
+
   /** Tells a conductor that began anew what is here. */
   private sendInventory(): void {
     const live: M.LiveRequest[] = [];
@@ -213,6 +226,8 @@ export class Instance extends Restorable implements Machine {
       kind: 'requestInventory',
       instance: this.world.spec.id,
       incarnation: this.incarnation,
+      roles: this.roles,
+      term: this.prefill.term,
       dispatchSequence: this.prefill.dispatchSequence,
       live,
       ended: this.ends.values(),

@@ -124,7 +124,9 @@ export interface RequestInventory {
   readonly kind: 'requestInventory';
   readonly instance: number;
   readonly incarnation: number;
-  /** Last dispatch sequence seen: later ones were lost. */
+  readonly roles: readonly Role[];
+  /** Term of the last conductor that was heard, and the last dispatch sequence of it. */
+  readonly term: number;
   readonly dispatchSequence: number;
   readonly live: readonly LiveRequest[];
   /** The last that ended here: their `finished` may have been lost. */
@@ -135,6 +137,17 @@ export interface LiveRequest {
   readonly request: number;
   readonly attempt: number;
   readonly phase: Phase;
+  readonly decodeInstance: number;
+}
+
+/**
+ * Conductor to the decode instance of a request whose prefill instance has died: an end of it, if
+ * it has been handed over or never will be.
+ */
+export interface Probe {
+  readonly kind: 'probe';
+  readonly request: number;
+  readonly attempt: number;
 }
 
 export interface EndedRequest {
@@ -428,6 +441,12 @@ export interface RunEnded {
   readonly from: number;
 }
 
+/** Membership says that `peer` is dead: what it had is gone. Who comes back says so itself. */
+export interface PeerGone {
+  readonly kind: 'peerGone';
+  readonly peer: Address;
+}
+
 /** The channel to `peer` broke: messages under way in both directions may be lost. */
 export interface PeerReset {
   readonly kind: 'peerReset';
@@ -443,6 +462,7 @@ export type Body =
   | Finished
   | SetRoles
   | RolesSet
+  | Probe
   | Delta
   | BlockInventory
   | RequestInventory
@@ -477,6 +497,7 @@ export type Body =
   | SlotReleased
   | StepEnded
   | RunEnded
+  | PeerGone
   | PeerReset;
 
 export type BodyKind = Body['kind'];
@@ -484,5 +505,5 @@ export type BodyKind = Body['kind'];
 /** What one machine may send another: the bodies above but the host's own results. */
 export type Message = Exclude<
   Body,
-  Wake | TransferEnded | SlotReleased | StepEnded | RunEnded | PeerReset
+  Wake | TransferEnded | SlotReleased | StepEnded | RunEnded | PeerGone | PeerReset
 >;

@@ -253,6 +253,13 @@ export class PeerFetches {
     if (fetch.lease !== 0) this.endLease(fetch);
   }
 
+  /** The instance that asked is gone. */
+  dropOf(instance: number): void {
+    for (const { request, instance: of } of [...this.fetches.values()]) {
+      if (of === instance) this.drop(request.id);
+    }
+  }
+
   /** Questions to this store may be lost: ask the next one. */
   peerReset(node: number): void {
     for (const fetch of [...this.fetches.values()]) {

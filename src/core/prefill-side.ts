@@ -24,6 +24,8 @@ export class PrefillSide {
   private readonly decode: DecodeSide;
   /** Sequence number of the last dispatch taken. */
   dispatchSequence = 0;
+  /** Term of the last conductor heard; commands of earlier ones are refused. */
+  term = 0;
   /** Begun and not done, in that order; only the last may still lack its memory. */
   private readonly begun: Prompt[] = [];
   /** On the GPUs, or 0. */
@@ -83,8 +85,13 @@ export class PrefillSide {
     const { request } = body;
     const { queue: prompts, ends, decode } = this;
     const key = attemptKey(request.id, request.attempt);
+    if (body.term > this.term) {
+      // A new leader counts from one.
+      this.term = body.term;
+      this.dispatchSequence = 0;
+    }
     // After a hole, which only a reset makes, the conductor sends again from there.
-    if (body.sequence !== this.dispatchSequence + 1) {
+    if (body.term < this.term || body.sequence !== this.dispatchSequence + 1) {
       late(this.world);
       return;
     }

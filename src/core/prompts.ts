@@ -58,6 +58,8 @@ export interface Prompt {
   streams: number;
   /** Streams that broke and reservations that ran out before their KV was complete. */
   handoffRetries: number;
+  /** Times that a peer began anew while it was asked for something. */
+  resets: number;
   /** Handoff sent, answer awaited. */
   offered: boolean;
 }
@@ -135,6 +137,7 @@ export class Prompts {
       streamedTokens: 0,
       streams: 0,
       handoffRetries: 0,
+      resets: 0,
       offered: false,
     });
   }
@@ -163,6 +166,7 @@ export class Prompts {
       streamedTokens: 0,
       streams: 0,
       handoffRetries: 0,
+      resets: 0,
       offered: false,
     });
   }
@@ -225,10 +229,10 @@ export class Prompts {
   }
 
   listLive(live: LiveRequest[]): void {
-    for (const { request, state, made } of this.prompts.values()) {
+    for (const { request, state, made, decodeInstance } of this.prompts.values()) {
       if (state === PromptState.draining) continue;
       const phase = made > 0 ? Phase.decode : phaseOf(state);
-      live.push({ request: request.id, attempt: request.attempt, phase });
+      live.push({ request: request.id, attempt: request.attempt, phase, decodeInstance });
     }
   }
 }

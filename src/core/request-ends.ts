@@ -25,6 +25,10 @@ export class RequestEnds {
     return this.ended.has(key);
   }
 
+  outcomeOf(key: number): Outcome | undefined {
+    return this.ended.get(key) as Outcome | undefined;
+  }
+
   values(): EndedRequest[] {
     const ended: EndedRequest[] = [];
     this.ended.visit((key, value) => {

@@ -66,6 +66,8 @@ export const Outcome = {
   /** No instance that lives has the role that it needs. */
   rejectedNoInstance: 16,
   failed: 20,
+  /** An instance died that it needed. */
+  lost: 21,
 } as const;
 export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 

@@ -46,6 +46,11 @@ export interface InstanceSettings {
   readonly prefetch: boolean;
 }
 
+export interface WorkloadSettings {
+  /** Times that a request is tried when instances die or fail it. */
+  readonly attempts: number;
+}
+
 export interface ConductorSettings {
   readonly term: number;
 }
@@ -54,4 +59,5 @@ export interface Settings {
   readonly store: StoreSettings;
   readonly instance: InstanceSettings;
   readonly conductor: ConductorSettings;
+  readonly workload: WorkloadSettings;
 }

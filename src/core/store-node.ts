@@ -133,7 +133,7 @@ export class StoreNode extends Restorable implements Machine {
       case 'wake':
         return this.onWake(fact.atNs, body.token);
       case 'peerReset':
-        return this.onPeerReset(body.peer);
+        return this.onPeerReset(body.peer, fact.atNs);
       default:
         throw new Error(`a store does not take ${body.kind}`);
     }
@@ -562,13 +562,24 @@ export class StoreNode extends Restorable implements Machine {
     });
   }
 
-  private onPeerReset(peer: Address): void {
+  private onPeerReset(peer: Address, nowNs: number): void {
     const { addresses } = this.world;
     if (peer === CONDUCTOR) {
       this.tiers.dram.delta.resync = true;
       if (this.tiers.ssd !== null) this.tiers.ssd.delta.resync = true;
       for (const { delta } of this.hbmCaches) delta.resync = true;
     } else if (addresses.isStore(peer)) this.fetches.peerReset(addresses.storeNode(peer));
+    else if (addresses.isInstance(peer)) this.onInstanceReset(addresses.instanceId(peer), nowNs);
+  }
+
+  /** An instance of this node began anew: its memory is empty, and nobody waits for it. */
+  private onInstanceReset(instance: number, nowNs: number): void {
+    const memory = this.memories.get(instance);
+    if (memory === undefined) return;
+    this.fetches.dropOf(instance);
+    this.parkedBytes -= memory.releaseAll();
+    memory.cache?.shrinkTo(0);
+    this.serveWaiting(memory, nowNs);
   }
 
   private flushDeltas(): void {

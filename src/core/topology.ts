@@ -125,6 +125,10 @@ export class AddressBook {
     return address >= FIRST_STORE && address < FIRST_STORE + this.nodes;
   }
 
+  isInstance(address: Address): boolean {
+    return address >= FIRST_STORE + this.nodes && address < this.count;
+  }
+
   /** Node of a store's address. */
   storeNode(address: Address): number {
     return address - FIRST_STORE;

@@ -202,6 +202,24 @@ export class WorkingMemory {
     this.holdings.delete(attemptKey(request, holding.attempt));
   }
 
+  /**
+   * The instance died. Nobody waits any more, and what is held goes, at once or when the last move
+   * has ended. Answers the parked bytes of what went.
+   */
+  releaseAll(): number {
+    this.waiting.length = 0;
+    this.waitingReserves = 0;
+    let parkedBytes = 0;
+    for (const [key, holding] of this.holdings) {
+      holding.released = true;
+      if (holding.moves > 0) continue;
+      parkedBytes += holding.parkedBytes;
+      this.freeHbm(holding);
+      this.holdings.delete(key);
+    }
+    return parkedBytes;
+  }
+
   wait(waiting: Waiting): void {
     this.waiting.push(waiting);
     if (waiting.ask.kind === 'reserve') this.waitingReserves++;

@@ -5,6 +5,7 @@
 import { Count, type Host, type Machine, Mark } from './host.ts';
 import type * as M from './messages.ts';
 import { BlockSpan, Outcome, type Request } from './request.ts';
+import type { WorkloadSettings } from './settings.ts';
 import { Restorable } from './snapshot.ts';
 import { CONDUCTOR } from './topology.ts';
 import type { TraceColumns } from './trace-columns.ts';
@@ -13,6 +14,7 @@ import type { TraceColumns } from './trace-columns.ts';
 export interface WorkloadWorld {
   readonly host: Host;
   readonly trace: TraceColumns;
+  readonly settings: WorkloadSettings;
 }
 
 const NOT_YET = -1;
@@ -24,6 +26,8 @@ export class Workload extends Restorable implements Machine {
   private ended = 0;
   private readonly outcomes: Uint8Array;
   private readonly sentNs: Float64Array;
+  /** Attempt of each request that counts. */
+  private readonly attempts: Uint8Array;
   /** Children by parent: the first, and the next of the same parent. */
   private readonly firstChild: Int32Array;
   private readonly nextSibling: Int32Array;
@@ -33,6 +37,7 @@ export class Workload extends Restorable implements Machine {
     this.world = world;
     const { requests, parent } = world.trace;
     this.outcomes = new Uint8Array(requests);
+    this.attempts = new Uint8Array(requests);
     this.sentNs = new Float64Array(requests).fill(NOT_YET);
     this.firstChild = new Int32Array(parent === null ? 0 : requests).fill(-1);
     this.nextSibling = new Int32Array(parent === null ? 0 : requests).fill(-1);
@@ -100,7 +105,7 @@ export class Workload extends Restorable implements Machine {
     const { trace } = this.world;
     return {
       id: row,
-      attempt: 0,
+      attempt: this.attempts[row],
       tenant: trace.tenant === null ? 0 : trace.tenant[row],
       priority: trace.priority === null ? 0 : trace.priority[row],
       sloClass: trace.sloClass === null ? 0 : trace.sloClass[row],
@@ -116,17 +121,37 @@ export class Workload extends Restorable implements Machine {
 
   private onTerminal(fact: M.Fact, body: M.Terminal): void {
     const row = body.request;
-    if (this.outcomes[row] !== Outcome.inFlight) {
+    if (this.outcomes[row] !== Outcome.inFlight || body.attempt !== this.attempts[row]) {
       this.world.host.count(Count.lateFact, 1);
+      return;
+    }
+    if (body.outcome >= Outcome.failed && body.attempt + 1 < this.world.settings.attempts) {
+      this.tryAgain(row);
       return;
     }
     this.outcomes[row] = body.outcome;
     this.ended++;
+    if (body.attempt > 0) {
+      // Instances that lost it may have noted an end of their own.
+      this.world.host.mark(row, Mark.outcome, body.outcome);
+    }
     if (this.firstChild.length === 0) return;
     const { thinkNs } = this.world.trace;
     for (let child = this.firstChild[row]; child >= 0; child = this.nextSibling[child]) {
       this.world.host.wakeAt(fact.atNs + (thinkNs === null ? 0 : thinkNs[child]), child);
     }
+  }
+
+  private tryAgain(row: number): void {
+    const { host } = this.world;
+    this.attempts[row]++;
+    host.mark(row, Mark.attempts, this.attempts[row] + 1);
+    host.send(CONDUCTOR, { kind: 'arrive', request: this.request(row) });
+  }
+
+  /** The attempt of a request that counts now, from 0. */
+  attemptOf(row: number): number {
+    return this.attempts[row];
   }
 
   /** What may be lost is asked again; the conductor knows what it has. */

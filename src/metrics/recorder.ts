@@ -14,7 +14,7 @@ import {
 } from '../core/host.ts';
 import type { Fact, RunEnded, StepEnded, TransferEnded } from '../core/messages.ts';
 import type { Observer } from '../core/observer.ts';
-import { type Address, AddressBook, type Topology } from '../core/topology.ts';
+import { type Address, AddressBook, type Topology, WORKLOAD } from '../core/topology.ts';
 import { GapHistogram } from './histogram.ts';
 import { crossings, type ResourceKind } from './links.ts';
 import { meanOfLongest } from './select.ts';
@@ -62,6 +62,10 @@ export class Recorder implements Observer {
   private readonly logs: GapLog[] = [];
   /** Number of the first decode step of each request, and its gap, the hand-off in it. */
   private readonly firstStep: Float64Array;
+  /** 1: its ingress has settled how it ended, whatever instances that lost it note. */
+  private readonly settled: Uint8Array;
+  /** Instance that decodes each request, from its joining on. */
+  private readonly joinedAt: Int32Array;
   private readonly firstGapNs: Float64Array;
   /** Of requests that gave way: their gaps so far, and when their last token was. */
   private readonly earlier = new Map<number, { gapsNs: number[]; tokenNs: number }>();
@@ -76,6 +80,8 @@ export class Recorder implements Observer {
     this.columns = Array.from({ length: MARK_COUNT }, column);
     this.tbtNs = column();
     this.firstStep = column();
+    this.settled = new Uint8Array(requests);
+    this.joinedAt = new Int32Array(requests);
     this.firstGapNs = column();
     const instances = topology.instances.length;
     this.prefillBusyNs = new Float64Array(instances);
@@ -124,6 +130,9 @@ export class Recorder implements Observer {
   }
 
   onMark(from: Address, request: number, mark: Mark, value: number): void {
+    const ends = mark === Mark.outcome || mark === Mark.finishedNs;
+    if (ends && this.settled[request] !== 0) return;
+    if (from === WORKLOAD && mark === Mark.outcome) this.settled[request] = 1;
     this.columns[mark][request] = value;
     if (mark === Mark.joinedNs) this.onJoined(this.addresses.instanceId(from), request);
     else if (mark === Mark.arrivedNs) this.firstArrivalNs = Math.min(this.firstArrivalNs, value);
@@ -235,6 +244,8 @@ export class Recorder implements Observer {
   }
 
   private onJoined(instance: number, request: number): void {
+    if (!Number.isNaN(this.firstStep[request])) this.leaveBatch(request);
+    this.joinedAt[request] = instance;
     const log = this.room(instance, 0);
     log.batch++;
     log.fresh.push(request);
@@ -244,22 +255,21 @@ export class Recorder implements Observer {
   private onFinished(from: Address, request: number, atNs: number): void {
     this.lastFinishNs = Math.max(this.lastFinishNs, atNs);
     const first = this.firstStep[request];
+    const instance = this.joinedAt[request];
+    const here = this.addresses.instance(instance) === from;
+    // Another instance may note the end of an attempt that was given up.
+    if (!Number.isNaN(first) && !here && this.addresses.isInstance(from)) return;
     const before = this.earlier.get(request);
     if (before !== undefined) this.earlier.delete(request);
     if (Number.isNaN(first)) {
       if (before !== undefined) this.tbtNs[request] = tbtOf(Float64Array.from(before.gapsNs));
       return;
     }
-    this.firstStep[request] = Number.NaN;
-    const log = this.logs[this.addresses.instanceId(from)];
-    log.batch--;
+    const log = this.logs[instance];
+    this.leaveBatch(request);
     const start = first - log.base;
     const gaps = log.length - start;
-    if (gaps === 0) {
-      const at = log.fresh.indexOf(request);
-      if (at >= 0) log.fresh.splice(at, 1);
-      return;
-    }
+    if (gaps === 0 || !here) return;
     const firstGapNs = this.firstGapNs[request];
     if (before !== undefined) {
       const last = log.gapsNs.subarray(start + 1, log.length);
@@ -268,6 +278,14 @@ export class Recorder implements Observer {
     }
     const longest = Math.ceil(LONGEST_SHARE * gaps);
     this.tbtNs[request] = meanOfLongest(log.gapsNs, start, log.length, firstGapNs, longest);
+  }
+
+  private leaveBatch(request: number): void {
+    const log = this.logs[this.joinedAt[request]];
+    log.batch--;
+    const at = log.fresh.indexOf(request);
+    if (at >= 0) log.fresh.splice(at, 1);
+    this.firstStep[request] = Number.NaN;
   }
 
   // --- bytes ----------------------------------------------------------------------------------

@@ -19,10 +19,17 @@ export const CAUSES: Readonly<Record<number, string>> = {
   [Outcome.rejectedNoInstance]: 'noInstance',
 };
 
+/** Why requests failed. */
+export const FAILURES: Readonly<Record<number, string>> = {
+  [Outcome.failed]: 'handoff',
+  [Outcome.lost]: 'instanceLost',
+};
+
 const ENDS: Readonly<Record<number, string>> = {
   [Outcome.completed]: 'completed',
   [Outcome.cancelled]: 'cancelled',
   [Outcome.failed]: 'failed',
+  [Outcome.lost]: 'failed',
 };
 
 export interface SloTargets {

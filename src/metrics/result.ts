@@ -10,7 +10,13 @@ import {
   type SsdLink,
 } from './links.ts';
 import type { Recorder } from './recorder.ts';
-import { CAUSES, type RequestColumns, requestColumns, type SloTargets } from './requests.ts';
+import {
+  CAUSES,
+  FAILURES,
+  type RequestColumns,
+  requestColumns,
+  type SloTargets,
+} from './requests.ts';
 import { type Distribution, distribution, sum } from './select.ts';
 
 /** Means over the completed requests; they add up to the mean of e2e. */
@@ -48,6 +54,8 @@ export interface Result {
     readonly inFlight: number;
     /** Rejected ones by cause. */
     readonly causes: Readonly<Record<string, number>>;
+    /** Failed ones by cause, if there are any. */
+    readonly failures?: Readonly<Record<string, number>>;
   };
   readonly ttftNs: Distribution;
   readonly tbtNs: Distribution;
@@ -165,6 +173,7 @@ function countRequests(recorder: Recorder): Result['requests'] {
   const arrivedNs = recorder.column(Mark.arrivedNs);
   const outcomes = recorder.column(Mark.outcome);
   const causes: Record<string, number> = {};
+  const failures: Record<string, number> = {};
   const counts = { arrived: 0, completed: 0, rejected: 0, failed: 0, cancelled: 0, inFlight: 0 };
   for (let i = 0; i < recorder.requests; i++) {
     if (Number.isNaN(arrivedNs[i])) continue;
@@ -173,13 +182,15 @@ function countRequests(recorder: Recorder): Result['requests'] {
     if (Number.isNaN(outcome)) counts.inFlight++;
     else if (outcome === Outcome.completed) counts.completed++;
     else if (outcome === Outcome.cancelled) counts.cancelled++;
-    else if (outcome === Outcome.failed) counts.failed++;
-    else {
+    else if (outcome >= Outcome.failed) {
+      counts.failed++;
+      failures[FAILURES[outcome]] = (failures[FAILURES[outcome]] ?? 0) + 1;
+    } else {
       counts.rejected++;
       causes[CAUSES[outcome]] = (causes[CAUSES[outcome]] ?? 0) + 1;
     }
   }
-  return { ...counts, causes };
+  return { ...counts, causes, ...(counts.failed > 0 ? { failures } : {}) };
 }
 
 /** Means over the completed requests. */

@@ -29,7 +29,9 @@ const inventory = (more: Partial<RequestInventory>) =>
     {
       kind: 'requestInventory',
       instance: 0,
-      incarnation: 1,
+      incarnation: 0,
+      roles: ['prefill'],
+      term: 1,
       dispatchSequence: 0,
       live: [],
       ended: [],
@@ -37,7 +39,12 @@ const inventory = (more: Partial<RequestInventory>) =>
     },
     prefill,
   );
-const alive = (request: number, phase: Phase): LiveRequest => ({ request, attempt: 0, phase });
+const alive = (request: number, phase: Phase): LiveRequest => ({
+  request,
+  attempt: 0,
+  phase,
+  decodeInstance: 2,
+});
 
 describe('a conductor', () => {
   it('books a request, sends it off and tells of its end', () => {
@@ -205,5 +212,100 @@ describe('a conductor after a reset', () => {
     const done = inventory({ dispatchSequence: 0 });
     const kinds = done.sent.filter(([to]) => to === prefill).map(([, { kind }]) => kind);
     expect(kinds).toEqual(['dispatch', 'cancel']);
+  });
+});
+
+describe('deaths', () => {
+  const gone = (instance: number) =>
+    conductor.tell({ kind: 'peerGone', peer: cluster.addresses.instance(instance) });
+  const prefilled = (request: number) =>
+    conductor.tell({ kind: 'prefilled', request, attempt: 0 }, prefill);
+  const lost = (request: number) => ({ request, outcome: Outcome.lost });
+
+  it('lose what waits on a dead instance or decodes there, and give up its other half', () => {
+    arrive(0);
+    arrive(1, [1, 2]);
+    const done = gone(0);
+    expect(done.messages('terminal')).toMatchObject([lost(0)]);
+    expect(done.messages('unreserve')).toMatchObject([{ request: 0, instance: 2 }]);
+    expect(conductor.machine.views.prefillInstances).toEqual([1]);
+    const all = gone(2);
+    expect(all.messages('terminal')).toMatchObject([lost(1)]);
+    const prefill1 = cluster.addresses.instance(1);
+    expect(all.sent).toContainEqual([prefill1, { kind: 'cancel', request: 1, attempt: 0 }]);
+    conductor.machine.checkIdle();
+    expect(arrive(2).messages('terminal')).toMatchObject([{ outcome: Outcome.rejectedNoInstance }]);
+  });
+
+  it('ask the decode instance for what a dead instance had computed', () => {
+    arrive(0);
+    prefilled(0);
+    const done = gone(0);
+    expect(done.messages('terminal')).toEqual([]);
+    expect(done.messages('probe')).toEqual([{ kind: 'probe', request: 0, attempt: 0 }]);
+    expect(finished(0, Outcome.lost).messages('terminal')).toMatchObject([lost(0)]);
+    conductor.machine.checkIdle();
+  });
+
+  it('are over when a new life reports, which has lost what the old one had', () => {
+    arrive(0);
+    const back = inventory({ incarnation: 2, term: 0, roles: ['prefill'] });
+    expect(back.messages('terminal')).toMatchObject([lost(0)]);
+    expect(conductor.machine.views.prefillInstances).toEqual([0, 1]);
+    arrive(1);
+    expect(arrive(2).messages('dispatch')).toMatchObject([{ sequence: 1 }]);
+  });
+});
+
+describe('a successor', () => {
+  const stores = [0, 1, 2].map((node) => ({
+    kind: 'blockInventory' as const,
+    node,
+    tier: Tier.dram,
+    instance: -1,
+    incarnation: 1,
+    sequence: 4,
+    blocks: [],
+  }));
+  const answer = (instance: number, more: Partial<RequestInventory>) =>
+    inventory({ instance, roles: instance === 2 ? ['decode'] : ['prefill'], ...more });
+
+  beforeEach(() => {
+    const settings = { ...plan.settings, conductor: { term: 2 } };
+    cluster = tellers({ ...plan, settings });
+    conductor = cluster.conductor;
+  });
+
+  it('decides nothing before all have answered, then keeps what runs', () => {
+    expect(arrive(0).of('wakeAt')).toEqual([[1e9, 0]]);
+    expect(arrive(1).commands).toEqual([]);
+    for (const store of stores) conductor.tell(store, cluster.addresses.store(store.node));
+    const ended = [{ request: 2, attempt: 0, outcome: Outcome.completed }];
+    answer(0, { live: [alive(0, Phase.handoff)], dispatchSequence: 7 });
+    answer(1, { ended });
+    expect(arrive(2).commands).toEqual([]);
+    const done = answer(2, { live: [alive(0, Phase.decode)] });
+    expect(done.messages('dispatch')).toMatchObject([{ term: 2, sequence: 1 }]);
+    expect(done.messages('dispatch')[0].request.id).toBe(1);
+    expect(done.messages('terminal')).toMatchObject([{ request: 2, outcome: Outcome.completed }]);
+    expect(conductor.machine.views.decodeRequests(2)).toBe(2);
+    finished(0);
+    finished(1);
+    conductor.machine.checkIdle();
+  });
+
+  it('waits a second at most, and not for the dead', () => {
+    arrive(0);
+    expect(conductor.tell({ kind: 'wake', token: 0 }).messages('dispatch')).toHaveLength(1);
+    conductor = tellers({
+      ...plan,
+      settings: { ...plan.settings, conductor: { term: 2 } },
+    }).conductor;
+    arrive(0);
+    for (const store of stores) conductor.tell(store, cluster.addresses.store(store.node));
+    answer(1, {});
+    answer(2, {});
+    const last = conductor.tell({ kind: 'peerGone', peer: cluster.addresses.instance(0) });
+    expect(last.messages('dispatch')).toHaveLength(1);
   });
 });

@@ -341,10 +341,12 @@ describe('an instance after a reset', () => {
         kind: 'requestInventory',
         instance: 0,
         incarnation: 0,
+        roles: ['prefill'],
+        term: 1,
         dispatchSequence: 3,
         live: [
-          { ...ids(5), phase: Phase.prefill },
-          { ...ids(6), phase: Phase.queued },
+          { ...ids(5), phase: Phase.prefill, decodeInstance: 2 },
+          { ...ids(6), phase: Phase.queued, decodeInstance: 2 },
         ],
         ended: [{ ...ids(7), outcome: Outcome.cancelled }],
       },
@@ -367,5 +369,32 @@ describe('roles', () => {
     expect(instance.tell(cancel, CONDUCTOR).messages('rolesSet')).toEqual([]);
     const through = instance.tell(stepEnded(step.id)).messages('rolesSet');
     expect(through).toMatchObject([{ roles: [], idle: true }]);
+  });
+});
+
+describe('leaders and probes', () => {
+  it('refuses commands of an earlier leader, and counts anew for a new one', () => {
+    instance.tell(dispatch(), CONDUCTOR);
+    const next = { request: requestOf(6, [1]) };
+    instance.tell(dispatch({ ...next, term: 2, sequence: 1 }), CONDUCTOR);
+    const late = instance.tell(dispatch({ ...next, sequence: 2 }), CONDUCTOR);
+    expect(late.commands).toEqual([['count', Count.lateFact, 1]]);
+    const [told] = instance
+      .tell({ kind: 'peerReset', peer: CONDUCTOR })
+      .messages('requestInventory');
+    expect(told).toMatchObject({ term: 2, dispatchSequence: 1 });
+    expect(told.live.map((live) => live.request)).toEqual([5, 6]);
+  });
+
+  it('says that a request is not here and will not come', () => {
+    const decoder = cluster.instances[2];
+    const probe = { kind: 'probe', ...ids() } as const;
+    expect(decoder.tell(probe, CONDUCTOR).messages('finished')).toMatchObject([
+      { ...ids(), outcome: Outcome.lost },
+    ]);
+    decoder.tell({ kind: 'handoff', request }, cluster.addresses.instance(0));
+    expect(decoder.tell(probe, CONDUCTOR).messages('finished')).toEqual([]);
+    const failed = decoder.tell({ kind: 'claimed', ...ids(), ok: false }, decodeStore);
+    expect(failed.messages('finished')).toMatchObject([{ outcome: Outcome.lost }]);
   });
 });

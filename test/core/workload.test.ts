@@ -1,6 +1,6 @@
 /** A workload on its own: arrivals in time, closed loops, and what it asks again. */
 import { describe, expect, it } from 'vitest';
-import { Count } from '../../src/core/host.ts';
+import { Count, Mark } from '../../src/core/host.ts';
 import { Outcome } from '../../src/core/request.ts';
 import { CONDUCTOR, WORKLOAD } from '../../src/core/topology.ts';
 import { type Done, tellers } from '../support/teller.ts';
@@ -76,5 +76,17 @@ describe('a workload', () => {
     const again = workload.tell({ kind: 'peerReset', peer: CONDUCTOR }, WORKLOAD);
     expect(again.sent.map(([to]) => to)).toEqual([CONDUCTOR]);
     expect(idsOf(again)).toEqual([1]);
+  });
+
+  it('tries again what an instance lost, so often and no more', () => {
+    const { workload } = tellers(plan, open);
+    workload.tell(START);
+    const lost = (attempt: number) =>
+      workload.tell({ ...terminal(0), attempt, outcome: Outcome.lost }, CONDUCTOR);
+    expect(arrivals(lost(0))).toMatchObject([{ id: 0, attempt: 1 }]);
+    expect(lost(0).commands).toEqual([['count', Count.lateFact, 1]]);
+    expect(arrivals(lost(1))).toMatchObject([{ id: 0, attempt: 2 }]);
+    expect(lost(2).commands).toEqual([['mark', 0, Mark.outcome, Outcome.lost]]);
+    expect(workload.machine.endedRequests).toBe(1);
   });
 });

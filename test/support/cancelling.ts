@@ -2,6 +2,7 @@
 import type { Host, Machine } from '../../src/core/host.ts';
 import type { Fact } from '../../src/core/messages.ts';
 import { CONDUCTOR } from '../../src/core/topology.ts';
+import type { Workload } from '../../src/core/workload.ts';
 
 /** Tokens of wakes that are cancels start here. */
 const CANCEL_TOKEN = 2 ** 40;
@@ -12,12 +13,12 @@ export interface Cancel {
 }
 
 export class CancellingIngress implements Machine {
-  private readonly workload: Machine;
+  private readonly workload: Workload;
   private readonly host: Host;
   private readonly cancels: readonly Cancel[];
   private started = false;
 
-  constructor(workload: Machine, host: Host, cancels: readonly Cancel[]) {
+  constructor(workload: Workload, host: Host, cancels: readonly Cancel[]) {
     this.workload = workload;
     this.host = host;
     this.cancels = cancels;
@@ -33,7 +34,8 @@ export class CancellingIngress implements Machine {
     }
     if (body.kind === 'wake' && body.token >= CANCEL_TOKEN) {
       const request = body.token - CANCEL_TOKEN;
-      this.host.send(CONDUCTOR, { kind: 'cancel', request, attempt: 0 });
+      const attempt = this.workload.attemptOf(request);
+      this.host.send(CONDUCTOR, { kind: 'cancel', request, attempt });
     } else this.workload.handle(fact);
   }
 }

@@ -9,6 +9,8 @@ import type { Observer } from '../../src/core/observer.ts';
 import { attemptKey } from '../../src/core/request.ts';
 import { type Address, AddressBook, type Topology } from '../../src/core/topology.ts';
 
+const ATTEMPTS_MAX = 3;
+
 export interface CausalityOptions {
   /** Messages may be lost and come twice. */
   readonly disturbed: boolean;
@@ -79,6 +81,7 @@ export class Causality implements Observer {
         return this.onStepEnded(to, body.step, body.durationNs, body.computeNs);
       case 'runEnded':
         return this.onRunEnded(to, body);
+      case 'peerGone':
       case 'peerReset':
         return this.must(this.options.disturbed, 'a channel broke in an undisturbed run');
       case 'slotReleased':
@@ -198,7 +201,9 @@ export class Causality implements Observer {
     this.must(tokens >= 0 && bytes >= tokens, `transfer ${key} has ${bytes} bytes`);
     this.moving.set(key, { atNs, transfer });
     if (kind !== 'stream') return;
-    this.must(this.granted.has(`${from}/${attemptKey(request, 0)}`), `${key} streams unreserved`);
+    const attempts = Array.from({ length: ATTEMPTS_MAX }, (_, attempt) => attempt);
+    const granted = attempts.some((a) => this.granted.has(`${from}/${attemptKey(request, a)}`));
+    this.must(granted, `${key} streams unreserved`);
     this.must(source.instance !== target.instance, `${key} streams to itself`);
   }
 

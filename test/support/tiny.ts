@@ -193,6 +193,7 @@ export const TINY_SETTINGS: Settings = {
     prefetch: false,
   },
   conductor: { term: 1 },
+  workload: { attempts: 3 },
 };
 
 export type PolicyNames = Record<PolicyKey, string>;
@@ -235,6 +236,7 @@ export async function tinyPlan(given: TinyPlan): Promise<ClusterPlan> {
       store: { ...TINY_SETTINGS.store, ...settings.store },
       instance: { ...TINY_SETTINGS.instance, ...settings.instance },
       conductor: TINY_SETTINGS.conductor,
+      workload: TINY_SETTINGS.workload,
     },
     estimator: new ModelEstimator(topology, tinyCosts(topology)),
     slo,

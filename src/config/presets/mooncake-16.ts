@@ -72,6 +72,7 @@ export const MOONCAKE_16: Config = {
     decode: 'least-tbt',
     disaggregation: 'always',
     admission: 'none',
+    attempts: 3,
     estimatorBias: 1,
   },
   targets: { ttft: 30_000_000_000, tbt: 200_000_000 },
