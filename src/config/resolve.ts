@@ -21,6 +21,7 @@ import {
   TCP_LATENCY_NS,
   TCP_NODE_BYTES_PER_NS,
 } from '../model/nodes.ts';
+import { PipelineCost } from '../model/pipeline.ts';
 import { chooseCost } from './cost-choice.ts';
 import { describeConfig } from './describe.ts';
 import type { ConfigPath, LoadedConfig } from './load.ts';
@@ -144,12 +145,16 @@ class ClusterBuilder {
       throw this.error(index, 'name', `found ${group.name} twice, expected names to differ`);
     }
     const type = resolveNodeType(group.node);
+    const { pipeline } = group;
+    if (group.count % pipeline !== 0 || (pipeline > 1 && group.instancesPerNode > 1)) {
+      const found = `${pipeline} for ${group.count} nodes of ${group.instancesPerNode} engines`;
+      const expected = 'a divisor of count, and one engine per node';
+      throw this.error(index, 'pipeline', `found ${found}, expected ${expected}`);
+    }
     const tensorParallel = this.tensorParallel(index, group, type);
-    const kvCapacityBytes = this.kvCapacityBytes(index, type, tensorParallel);
-    const cost = chooseCost(this.config.model, this.shape, group, type, tensorParallel, () =>
-      this.placeOf(['model', 'cost']),
-    );
-    for (let i = 0; i < group.count; i++) {
+    const kvCapacityBytes = this.kvCapacityBytes(index, type, tensorParallel, pipeline);
+    const cost = this.cost(group, type, tensorParallel);
+    for (let i = 0; i < group.count / pipeline; i++) {
       const node = this.node(group, type, `${group.name}-${i}`);
       this.nodes.push(node);
       for (let j = 0; j < group.instancesPerNode; j++) {
@@ -158,14 +163,29 @@ class ClusterBuilder {
           id: this.instances.length,
           name: group.instancesPerNode === 1 ? node.name : `${node.name}.${j}`,
           node: node.id,
-          gpus: Array.from({ length: tensorParallel }, (_, g) => j * tensorParallel + g),
-          pipelineNodes: [],
+          gpus: gpusOf(type, tensorParallel, j, pipeline),
+          stages: pipeline,
           roles: group.roles,
           kvCapacityBytes,
-          gpuShare: tensorParallel / type.gpus,
+          gpuShare: (pipeline * tensorParallel) / type.gpus,
         });
       }
     }
+  }
+
+  private cost(group: GroupConfig, type: NodeType, tensorParallel: number): CostModel {
+    const { model, instance } = this.config;
+    const place = () => this.placeOf(['model', 'cost']);
+    const cost = chooseCost(model, this.shape, group, type, tensorParallel, place);
+    const stages = group.pipeline;
+    if (stages === 1) return cost;
+    return new PipelineCost(cost, {
+      stages,
+      chunkTokens: instance.prefillChunk,
+      hidden: this.shape.hidden,
+      bytesPerNs: type.rails * this.railBytesPerNs(type) * this.railEfficiency(type),
+      latencyNs: type.railLatencyNs,
+    });
   }
 
   checkRoles(): void {
@@ -178,18 +198,22 @@ class ClusterBuilder {
     }
   }
 
+  /** A machine, or the machines of a pipeline as one. */
   private node(group: GroupConfig, type: NodeType, name: string): Node {
-    const { gpus, numaDomains } = type;
+    const { pipeline } = group;
+    const gpus = type.gpus * pipeline;
+    const numaDomains = type.numaDomains * pipeline;
+    const railCount = type.rails * pipeline;
     const numaOf = (place: number, of: number) => Math.floor((place * numaDomains) / of);
     const railBytesPerNs = this.railBytesPerNs(type);
     const { rdma } = this.config.transport;
-    const rails = Array.from({ length: type.rails }, (_, r): Rail => {
+    const rails = Array.from({ length: railCount }, (_, r): Rail => {
       const all = Array.from({ length: gpus }, (_, g) => g);
       return {
         name: `rail${r}`,
         bytesPerNs: railBytesPerNs,
-        numa: numaOf(r, type.rails),
-        gpus: all.filter((g) => isNear(g, gpus, r, type.rails)),
+        numa: numaOf(r, railCount),
+        gpus: all.filter((g) => isNear(g, gpus, r, railCount)),
       };
     });
     return {
@@ -199,17 +223,17 @@ class ClusterBuilder {
       gpus,
       numaDomains,
       rails,
-      hostToDeviceBytesPerNs: type.hostToDeviceBytesPerNs * type.hostToDeviceEfficiency,
+      hostToDeviceBytesPerNs: pipeline * type.hostToDeviceBytesPerNs * type.hostToDeviceEfficiency,
       hostToDeviceLatencyNs: type.hostToDeviceLatencyNs,
       railEfficiency: this.railEfficiency(type),
       railLatencyNs:
         rdma === 'off' ? Math.max(type.railLatencyNs, TCP_LATENCY_NS) : type.railLatencyNs,
       railCpuNsPerByte: rdma === 'off' ? TCP_CPU_NS_PER_BYTE : 0,
-      socketBytesPerNs: type.socketBytesPerNs,
-      dramCapacityBytes: this.capacityBytes(group.dram),
-      ssdCapacityBytes: this.capacityBytes(group.ssd),
-      ssdReadBytesPerNs: type.ssdReadBytesPerNs,
-      ssdWriteBytesPerNs: type.ssdWriteBytesPerNs,
+      socketBytesPerNs: pipeline * type.socketBytesPerNs,
+      dramCapacityBytes: pipeline * this.capacityBytes(group.dram),
+      ssdCapacityBytes: pipeline * this.capacityBytes(group.ssd),
+      ssdReadBytesPerNs: pipeline * type.ssdReadBytesPerNs,
+      ssdWriteBytesPerNs: pipeline * type.ssdWriteBytesPerNs,
       ssdLatencyNs: type.ssdLatencyNs,
     };
   }
@@ -253,15 +277,22 @@ class ClusterBuilder {
 
   /**
    * HBM left for KV: GPUs times memory, less the reserve, less the weights. Where the KV of a token
-   * lies on several GPUs (MLA, few KV heads), each copy takes its room.
+   * lies on several GPUs (MLA, few KV heads), each copy takes its room. Stages of a pipeline share
+   * the weights and the KV, each having its layers of both.
    */
-  private kvCapacityBytes(index: number, type: NodeType, tensorParallel: number): number {
+  private kvCapacityBytes(
+    index: number,
+    type: NodeType,
+    tensorParallel: number,
+    stages: number,
+  ): number {
     const { hbmReserve } = this.config.instance;
-    const usable = tensorParallel * type.accelerator.memoryBytes * (1 - hbmReserve);
+    const gpus = stages * tensorParallel;
+    const usable = gpus * type.accelerator.memoryBytes * (1 - hbmReserve);
     const weights = weightBytes(this.shape, this.config.model.weights);
     const left = Math.floor((usable - weights) / kvReplicas(this.shape, tensorParallel));
     if (left > 0) return left;
-    const hold = `${tensorParallel} x ${type.accelerator.name} with ${gb(usable)} usable`;
+    const hold = `${gpus} x ${type.accelerator.name} with ${gb(usable)} usable`;
     throw this.error(
       index,
       'tensorParallel',
@@ -288,6 +319,14 @@ function racksOf(nodes: readonly Node[], racks: Config['cluster']['racks']): Rac
     }
     const ids = below.map(({ id }) => id);
     return { name: `rack${rack}`, nodes: ids, uplinkBytesPerNs: rails / oversubscription };
+  });
+}
+
+/** GPUs of the j-th engine of a node; of a pipeline, the same on each of its machines. */
+function gpusOf(type: NodeType, tensorParallel: number, engine: number, stages: number): number[] {
+  return Array.from({ length: stages * tensorParallel }, (_, g) => {
+    const stage = Math.floor(g / tensorParallel);
+    return stage * type.gpus + engine * tensorParallel + (g % tensorParallel);
   });
 }
 

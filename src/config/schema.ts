@@ -164,6 +164,12 @@ const group = z.strictObject({
   tensorParallel: count(1)
     .optional()
     .describe('GPUs of one engine. Default: the GPUs of the node shared out evenly.'),
+  pipeline: count(1)
+    .prefault(1)
+    .describe(
+      'Nodes of one engine: each has a share of the layers, and chunks of a prompt follow one ' +
+        'another through them. 1: an engine is within a node.',
+    ),
   dram: capacity.prefault('3Mtokens').describe('DRAM for cached KV, per node.'),
   ssd: capacity.prefault('0B').describe('SSD for cached KV, per node.'),
 });

@@ -108,7 +108,10 @@ export function wireCluster(
   const instances = topology.instances.map((spec) => {
     const host = hostOf(addresses.instance(spec.id));
     const { kv } = topology;
-    const world = { host, spec, topology, kv, settings: settings.instance, addresses };
+    // A pipeline cuts prompts into chunks by itself: see model/pipeline.ts.
+    const chunkTokens = spec.stages > 1 ? Number.POSITIVE_INFINITY : settings.instance.chunkTokens;
+    const own = spec.stages > 1 ? { ...settings.instance, chunkTokens } : settings.instance;
+    const world = { host, spec, topology, kv, settings: own, addresses };
     return new Instance(world, enginePolicies(plan, spec.id), incarnation);
   });
   const machines: Machine[] = [workload, conductor, ...stores, ...instances];

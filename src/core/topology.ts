@@ -45,13 +45,17 @@ export interface Node {
   readonly ssdLatencyNs: number;
 }
 
-/** One engine over some GPUs of one node, or of several (a pipeline group). */
+/** One engine over some GPUs of one node, or over all GPUs of a pipeline group. */
 export interface InstanceSpec {
   readonly id: number;
   readonly name: string;
   readonly node: number;
   readonly gpus: readonly number[];
-  readonly pipelineNodes: readonly number[];
+  /**
+   * Machines that its layers are spread over. `node` is then all of them as one: each carries an
+   * equal share of every block and of every move, that of its layers.
+   */
+  readonly stages: number;
   readonly roles: readonly Role[];
   /** Device memory for KV pages, bytes, whole instance. */
   readonly kvCapacityBytes: number;

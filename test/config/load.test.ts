@@ -115,7 +115,7 @@ describe('what is refused, in one line', () => {
       'a mistyped key, named rather than the one that is missing for it',
       'cluster: {groups: [{name: a, cuont: 1, roles: [decode]}]}\n',
       'c.yaml:1:30: found unknown key cuont in cluster.groups[0], expected one of name, count, ' +
-        'node, roles, instancesPerNode, tensorParallel, dram, ssd (nearest: count)',
+        'node, roles, instancesPerNode, tensorParallel, pipeline, dram, ssd (nearest: count)',
     ],
     [
       'word out of a list',

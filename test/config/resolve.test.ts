@@ -98,6 +98,8 @@ describe('preset mooncake-16', () => {
       loadOverlap: 'layerwise',
       queueRequests: 10_000,
       batchRequests: 256,
+      decodeSpace: 'reserve',
+      preemption: 'recompute',
       reserveTtlNs: 60e9,
       hbmCache: false,
       prefetch: false,

@@ -229,7 +229,7 @@ describe.each(['recompute', 'swap'] as const)(
         observers: [recorder],
         disturbance: null,
         rails: null,
-      } as ConstructorParameters<typeof Simulation>[0]);
+      });
       const cluster = wireCluster(plan, trace, (address) => wrap(simulation.host(address)));
       simulation.setMachines(cluster.machines);
       simulation.run();

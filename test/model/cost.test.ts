@@ -205,3 +205,34 @@ test('the polynomial is exactly additive: P(a, c) = P(a, b) + P(b, c)', () => {
     }),
   );
 });
+
+describe('tensor parallel', () => {
+  const tp = (n: number) => roofline('llama3-70b', 'h100', n, 'fp8');
+  /** Long enough that compute decides, whatever the GPUs. */
+  const TOKENS = 32_768;
+  const marginNs = (n: number) =>
+    tp(n).prefillNs(0, TOKENS + 1024, false) - tp(n).prefillNs(0, TOKENS, false);
+  /** 2 all-reduces x layers x hidden x 2 B x 2 (tp - 1) / tp over 450 GB/s, by hand. */
+  const allReduceNs = (n: number) => (2 * 80 * 8192 * 2 * 2 * (n - 1) * TOKENS) / n / 450;
+
+  test('GPUs share the compute; the all-reduce does not shrink with them', () => {
+    const oneNs = marginNs(1);
+    for (const n of [2, 4, 8]) {
+      const reduceNs = (allReduceNs(n) * 1024) / TOKENS;
+      expect((marginNs(n) - reduceNs) / (oneNs / n)).toBeCloseTo(1, 3);
+    }
+    expect(allReduceNs(8) / allReduceNs(2)).toBeCloseTo(1.75, 10);
+  });
+
+  test('more GPUs are never slower, and eight of them less than eight times as fast', () => {
+    for (const tokens of [512, 8192, TOKENS]) {
+      const times = [1, 2, 4, 8].map((n) => tp(n).prefillNs(0, tokens, false));
+      for (let i = 1; i < times.length; i++) expect(times[i]).toBeLessThan(times[i - 1]);
+      expect(times[0] / times[3]).toBeLessThan(8);
+    }
+    for (const batch of [1, 64]) {
+      const steps = [1, 2, 4, 8].map((n) => tp(n).decodeStepNs(batch, batch * 4096));
+      for (let i = 1; i < steps.length; i++) expect(steps[i]).toBeLessThan(steps[i - 1]);
+    }
+  });
+});

@@ -83,7 +83,7 @@ export function tinyTopology(shape: Partial<TinyShape> = {}): Topology {
         name: `i${id}`,
         node,
         gpus: [0],
-        pipelineNodes: [],
+        stages: 1,
         roles: own,
         kvCapacityBytes: hbm[id % hbm.length] * TOKEN_BYTES,
         gpuShare: 1,

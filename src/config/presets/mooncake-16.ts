@@ -15,6 +15,7 @@ function group(role: 'prefill' | 'decode'): GroupConfig {
     node: 'a800x8',
     roles: [role],
     instancesPerNode: 1,
+    pipeline: 1,
     dram: { tokens: 3_000_000 },
     ssd: { bytes: 0 },
   };
