@@ -69,7 +69,7 @@ export function describeConfig(given: Config): Record<string, unknown> {
       sliceOverhead: duration(transport.sliceOverhead),
       bufferSize: size(transport.bufferSize),
     },
-    conductor: { ...conductor },
+    conductor: { ...conductor, staleness: duration(conductor.staleness) },
     targets: {
       ...targets,
       ttft: duration(targets.ttft),

@@ -116,8 +116,12 @@ function settingsOf({ store, instance, transport, conductor }: Config): Settings
       hbmCache: instance.hbmCache === 'on',
       prefetch: store.prefetch === 'on',
     },
-    conductor: { term: 1 },
     workload: { attempts: conductor.attempts },
+    conductor: {
+      term: 1,
+      congestion: conductor.congestion === 'on',
+      stalenessNs: conductor.staleness,
+    },
   };
 }
 

@@ -344,6 +344,13 @@ const conductor = z
       .max(60)
       .prefault(3)
       .describe('Times that a request is tried when instances die or fail it.'),
+    congestion: z
+      .enum(['on', 'off'])
+      .prefault('off')
+      .describe('Whether estimates of a fetch know what the sender still has to send.'),
+    staleness: quantity(DURATION)
+      .prefault('0s')
+      .describe('Policies see the loads of instances as of the last whole multiple of this.'),
     estimatorBias: z
       .number()
       .min(0.01)

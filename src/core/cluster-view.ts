@@ -33,14 +33,16 @@ export class ViewWorld {
 export class InstanceViews implements ClusterView {
   readonly world: ViewWorld;
   nowNs = 0;
+  /** How old what is believed here is; 0 unless this view lags behind another. */
+  private lagNs = 0;
   /** Among which the prefill policy chooses now. */
   prefillInstances: readonly number[];
-  readonly decodeInstances: number[] = [];
-  readonly coupledInstances: number[] = [];
-  private readonly allPrefill: number[] = [];
+  readonly decodeInstances: number[];
+  readonly coupledInstances: number[];
+  private readonly allPrefill: number[];
   /** Roles of each instance now, and whether it lives. */
-  private readonly roles: (readonly Role[])[] = [];
-  private readonly alive: boolean[] = [];
+  private readonly roles: (readonly Role[])[];
+  private readonly alive: boolean[];
   private readonly queues: Queued[][] = [];
   private readonly predictedNs: Float64Array;
   private readonly queuedTokenCount: Float64Array;
@@ -53,16 +55,22 @@ export class InstanceViews implements ClusterView {
   private readonly runningTokens: Float64Array;
   private decodeNsSum = 0;
   private decodesEnded = 0;
+  /** When each node will have sent what was asked of it. */
+  private readonly sendingUntilNs: Float64Array;
 
-  constructor(world: ViewWorld) {
+  /** With `ahead`, a view that can lag behind that one: it shares the roles and nothing else. */
+  constructor(world: ViewWorld, ahead: InstanceViews | null = null) {
     this.world = world;
-    const { instances } = world.topology;
-    for (const { roles } of instances) {
+    const { instances, nodes } = world.topology;
+    for (let id = 0; id < instances.length; id++) {
       this.queues.push([]);
       this.running.push([]);
-      this.roles.push(roles);
-      this.alive.push(true);
     }
+    this.decodeInstances = ahead?.decodeInstances ?? [];
+    this.coupledInstances = ahead?.coupledInstances ?? [];
+    this.allPrefill = ahead?.allPrefill ?? [];
+    this.roles = ahead?.roles ?? instances.map(({ roles }) => roles);
+    this.alive = ahead?.alive ?? instances.map(() => true);
     this.prefillInstances = this.allPrefill;
     this.listByRole();
     this.predictedNs = new Float64Array(instances.length);
@@ -71,6 +79,30 @@ export class InstanceViews implements ClusterView {
     this.decoding = new Float64Array(instances.length);
     this.decodingTokens = new Float64Array(instances.length);
     this.runningTokens = new Float64Array(instances.length);
+    this.sendingUntilNs = new Float64Array(nodes.length);
+  }
+
+  /** Believes what `ahead` believes now. Both share the roles. */
+  copy(ahead: InstanceViews): void {
+    this.queues.forEach((_, id) => {
+      this.queues[id] = ahead.queues[id].slice();
+      this.running[id] = ahead.running[id].slice();
+    });
+    this.predictedNs.set(ahead.predictedNs);
+    this.queuedTokenCount.set(ahead.queuedTokenCount);
+    this.headSinceNs.set(ahead.headSinceNs);
+    this.decoding.set(ahead.decoding);
+    this.decodingTokens.set(ahead.decodingTokens);
+    this.runningTokens.set(ahead.runningTokens);
+    this.sendingUntilNs.set(ahead.sendingUntilNs);
+    this.decodeNsSum = ahead.decodeNsSum;
+    this.decodesEnded = ahead.decodesEnded;
+  }
+
+  /** It is `nowNs`, and what is believed here was so `lagNs` ago. */
+  passTo(nowNs: number, lagNs: number): void {
+    this.nowNs = nowNs;
+    this.lagNs = lagNs;
   }
 
   /** Offers the prefill policy all instances, or those that can also decode, if there are any. */
@@ -120,8 +152,18 @@ export class InstanceViews implements ClusterView {
   queueNs(instance: number): number {
     const queue = this.queues[instance];
     if (queue.length === 0) return 0;
-    const elapsedNs = this.nowNs - this.headSinceNs[instance];
+    const elapsedNs = this.nowNs - this.lagNs - this.headSinceNs[instance];
     return this.predictedNs[instance] - Math.min(elapsedNs, queue[0].predictedNs);
+  }
+
+  sendingNs(node: number): number {
+    return Math.max(0, this.sendingUntilNs[node] - this.nowNs);
+  }
+
+  /** The node was asked for blocks that take so long to send, after what it sends already. */
+  send(node: number, durationNs: number): void {
+    const fromNs = Math.max(this.nowNs, this.sendingUntilNs[node]);
+    this.sendingUntilNs[node] = fromNs + durationNs;
   }
 
   queuedRequests(instance: number): number {
@@ -165,7 +207,7 @@ export class InstanceViews implements ClusterView {
     let tokens = 0;
     for (const instance of this.allPrefill) {
       const queue = this.queues[instance];
-      let endNs = this.nowNs + this.queueNs(instance) - this.predictedNs[instance];
+      let endNs = this.nowNs - this.lagNs + this.queueNs(instance) - this.predictedNs[instance];
       for (const { predictedNs, decodeTokens } of queue) {
         endNs += predictedNs;
         if (endNs > atNs) break;

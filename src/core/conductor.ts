@@ -11,6 +11,7 @@ import { Count, type Host, type Machine, Mark } from './host.ts';
 import type * as M from './messages.ts';
 import type {
   AdmissionPolicy,
+  ClusterView,
   DecodePolicy,
   DisaggregationPolicy,
   PrefillChoice,
@@ -80,6 +81,9 @@ export class Conductor extends Restorable implements Machine {
   readonly world: ConductorWorld;
   readonly directory: Directory;
   readonly views: InstanceViews;
+  /** What policies see: `views`, or what they were a while ago. */
+  private readonly seen: InstanceViews;
+  private seenAtNs = 0;
   private readonly policies: ConductorPolicies;
   private readonly match: DirectoryMatch;
   private readonly live = new Map<number, Booked>();
@@ -99,7 +103,10 @@ export class Conductor extends Restorable implements Machine {
     this.policies = policies;
     const { topology, addresses } = world;
     this.directory = new Directory(topology.nodes.length, blocks);
-    this.views = new InstanceViews(new ViewWorld(topology, addresses));
+    const viewWorld = new ViewWorld(topology, addresses);
+    this.views = new InstanceViews(viewWorld);
+    const lags = world.settings.stalenessNs > 0;
+    this.seen = lags ? new InstanceViews(viewWorld, this.views) : this.views;
     this.match = new DirectoryMatch(this.directory, topology);
     this.dispatched = new Float64Array(topology.instances.length);
     this.deltaSequence = new Float64Array(2 * topology.nodes.length + topology.instances.length);
@@ -112,6 +119,7 @@ export class Conductor extends Restorable implements Machine {
 
   handle(fact: M.Fact): void {
     const { body } = fact;
+    if (this.seen !== this.views) this.refresh(fact.atNs);
     this.views.nowNs = fact.atNs;
     const { takeover } = this;
     if (takeover.gathering) {
@@ -150,6 +158,17 @@ export class Conductor extends Restorable implements Machine {
     }
   }
 
+  /** Shows policies what was so at the last whole multiple of the staleness. */
+  private refresh(nowNs: number): void {
+    const { stalenessNs } = this.world.settings;
+    const dueNs = Math.floor(nowNs / stalenessNs) * stalenessNs;
+    if (dueNs > this.seenAtNs) {
+      this.seenAtNs = dueNs;
+      this.seen.copy(this.views);
+    }
+    this.seen.passTo(nowNs, nowNs - this.seenAtNs);
+  }
+
   /** Nothing is believed to run; for tests. */
   checkIdle(): void {
     assert(this.live.size === 0, 'a request is booked');
@@ -172,25 +191,26 @@ export class Conductor extends Restorable implements Machine {
   }
 
   private decide(request: Request, key: number): void {
-    const { policies, views, match } = this;
+    const { policies, views, seen, match } = this;
     if (views.prefillInstances.length === 0 || views.decodeInstances.length === 0) {
       this.reject(request, Outcome.rejectedNoInstance);
       return;
     }
     match.of(request.blocks);
-    const apart = policies.disaggregation.separates(request, match, views);
-    views.offerPrefill(apart);
-    const choice = policies.prefill.choose(request, match, views);
+    if (this.world.settings.congestion) match.preferIdle(views);
+    const apart = policies.disaggregation.separates(request, match, seen);
+    seen.offerPrefill(apart);
+    const choice = policies.prefill.choose(request, match, seen);
     const together = !apart && views.coupledInstances.includes(choice.instance);
     const decodeInstance = together
       ? choice.instance
-      : policies.decode.choose(request, choice.instance, views);
+      : policies.decode.choose(request, choice.instance, seen);
     this.checkChoice(choice, decodeInstance);
     if (this.tooLarge(request, choice.instance, decodeInstance)) {
       this.reject(request, Outcome.rejectedTooLarge);
       return;
     }
-    const verdict = policies.admission.verdict(request, choice, decodeInstance, views);
+    const verdict = policies.admission.verdict(request, choice, decodeInstance, seen);
     if (verdict === '') this.book(request, key, choice, decodeInstance);
     else this.reject(request, VERDICTS[verdict]);
   }
@@ -203,7 +223,7 @@ export class Conductor extends Restorable implements Machine {
   }
 
   private checkChoice(choice: PrefillChoice, decodeInstance: number): void {
-    const { prefillInstances, decodeInstances } = this.views;
+    const { prefillInstances, decodeInstances } = this.seen;
     if (!prefillInstances.includes(choice.instance)) {
       throw new PolicyError(`the prefill policy chose ${choice.instance}, not a prefill instance`);
     }
@@ -232,6 +252,7 @@ export class Conductor extends Restorable implements Machine {
     const decodeTokens = request.inputTokens + request.outputTokens;
     views.enqueue(instance, { key, predictedNs, tokens, decodeTokens });
     views.bindDecode(decode, decodeTokens);
+    if (world.settings.congestion) this.bookFetch(dispatch, instance);
     this.live.set(key, {
       request,
       prefillInstance: instance,
@@ -242,6 +263,18 @@ export class Conductor extends Restorable implements Machine {
       withdrawn: Outcome.inFlight,
     });
     world.host.send(world.addresses.instance(instance), dispatch);
+  }
+
+  /** The source will be busy with what the target lacks. */
+  private bookFetch(dispatch: M.Dispatch, instance: number): void {
+    const { request, sources, sourceBlocks, localBlocks } = dispatch;
+    if (sources.length === 0) return;
+    const { estimate, topology } = this.world;
+    const { blockTokens } = topology.kv;
+    const blocks = sourceBlocks - localBlocks;
+    const tokens = Math.min(blocks * blockTokens, request.inputTokens - localBlocks * blockTokens);
+    const target = this.views.nodeOf(instance);
+    this.views.send(sources[0], estimate.transferNs(sources[0], target, tokens));
   }
 
   /** The chosen source, then other nodes that hold as much. */
@@ -279,7 +312,7 @@ export class Conductor extends Restorable implements Machine {
     const verdict =
       booked.cancelled || request.outputTokens === 1
         ? ''
-        : this.policies.admission.verdictAtDecode?.(request, decodeInstance, this.views);
+        : this.policies.admission.verdictAtDecode?.(request, decodeInstance, this.seen);
     this.toDecode(key, booked);
     if (verdict) this.withdraw(booked, VERDICTS[verdict]);
   }
@@ -557,6 +590,9 @@ class DirectoryMatch implements PrefixMatch {
   private readonly nodeOf: Int32Array;
   private blocks: BlockSpan = NO_BLOCKS;
 
+  /** Best node by load, or -1 where load is not looked at. */
+  private preferred = -1;
+
   constructor(directory: Directory, topology: Topology) {
     this.directory = directory;
     this.nodeOf = Int32Array.from(topology.instances, (spec) => spec.node);
@@ -564,6 +600,7 @@ class DirectoryMatch implements PrefixMatch {
 
   of(blocks: BlockSpan): void {
     this.blocks = blocks;
+    this.preferred = -1;
     this.directory.match(blocks);
   }
 
@@ -572,7 +609,17 @@ class DirectoryMatch implements PrefixMatch {
   }
 
   get bestNode(): number {
-    return this.directory.bestNode;
+    return this.preferred < 0 ? this.directory.bestNode : this.preferred;
+  }
+
+  /** Of the nodes with the longest run, names the one that has least to send. */
+  preferIdle(view: ClusterView): void {
+    const { matched, bestBlocks, bestNode } = this.directory;
+    this.preferred = bestNode;
+    for (let node = bestNode + 1; bestBlocks > 0 && node < matched.length; node++) {
+      const idler = view.sendingNs(node) < view.sendingNs(this.preferred);
+      if (matched[node] === bestBlocks && idler) this.preferred = node;
+    }
   }
 
   localBlocks(instance: number): number {

@@ -254,6 +254,8 @@ export interface ClusterView {
   rolesOf(instance: number): readonly Role[];
   /** Predicted ns until the instance has done what is queued on it. */
   queueNs(instance: number): number;
+  /** Predicted ns until a node has sent the blocks that were asked of it; 0 if not looked at. */
+  sendingNs(node: number): number;
   /** Requests dispatched to it whose prefill is not done. */
   queuedRequests(instance: number): number;
   queuedTokens(instance: number): number;

@@ -27,6 +27,39 @@ describe('the view of instances', () => {
     expect(views.prefillInstances).toEqual([0, 1]);
   });
 
+  it('sends one after the other from each node', () => {
+    views.passTo(100, 0);
+    views.send(1, 50);
+    views.send(1, 20);
+    expect([0, 1].map((node) => views.sendingNs(node))).toEqual([0, 70]);
+    views.passTo(160, 0);
+    expect(views.sendingNs(1)).toBe(10);
+    views.passTo(1000, 0);
+    views.send(1, 5);
+    expect(views.sendingNs(1)).toBe(5);
+  });
+
+  it('can lag behind another, whose roles it shares', () => {
+    const world = new ViewWorld(topology, new AddressBook(topology));
+    const lagging = new InstanceViews(world, views);
+    enqueue(0, 1, 1000);
+    views.bindDecode(2, 101);
+    expect(lagging.queuedRequests(0) + lagging.decodeRequests(2)).toBe(0);
+    views.passTo(300, 0);
+    lagging.copy(views);
+    lagging.passTo(300, 0);
+    enqueue(0, 2, 500);
+    views.startDecode(2, 9, 7);
+    views.passTo(800, 0);
+    lagging.passTo(800, 500);
+    expect([views.queueNs(0), lagging.queueNs(0)]).toEqual([700, 700]); // 1,500 - 800, 1,000 - 300
+    expect([views.queuedRequests(0), lagging.queuedRequests(0)]).toEqual([2, 1]);
+    expect([views.decodingNow(2).requests, lagging.decodingNow(2).requests]).toEqual([1, 0]);
+    views.setRoles(1, []);
+    expect(lagging.prefillInstances).toEqual([0, 3]);
+    expect(lagging.rolesOf(1)).toEqual([]);
+  });
+
   it('predicts which prompts are done by a time and still decode then', () => {
     enqueue(0, 1, 1000);
     enqueue(0, 2, 500);

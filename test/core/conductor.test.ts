@@ -134,6 +134,50 @@ describe('a conductor', () => {
     expect([views.prefillInstances, views.decodeInstances]).toEqual([[0], [0, 1, 2]]);
   });
 
+  it('shows policies the loads of the last multiple of the staleness', async () => {
+    const policies = { prefill: 'jsq' };
+    const settings = { conductor: { stalenessNs: 1000 } };
+    conductor = tellers(await tinyPlan({ topology, policies, settings })).conductor;
+    const at = (nowNs: number, id: number) => {
+      conductor.nowNs = nowNs;
+      return arrive(id).sent[0][0] - prefill;
+    };
+    expect([at(0, 0), at(0, 1), at(999, 2)]).toEqual([0, 0, 0]);
+    expect([at(1000, 3), at(1999, 4)]).toEqual([1, 1]); // 3 and 0 were queued at 1,000
+    expect(at(2500, 5)).toBe(1); // 3 and 2 at 2,000
+    expect(at(3000, 6)).toBe(0); // 3 and 3
+  });
+
+  it('knows what senders have to send, and asks the idlest of equals', async () => {
+    const shape = tinyTopology({ prefill: 3, decode: 1 });
+    const policies = { prefill: 'kvcache-centric' };
+    const plans = [true, false].map((congestion) =>
+      tinyPlan({ topology: shape, policies, settings: { conductor: { congestion } } }),
+    );
+    const [aware, unaware] = (await Promise.all(plans)).map((each) => tellers(each).conductor);
+    for (const one of [aware, unaware]) {
+      for (const node of [0, 1]) {
+        const stored = [1, 2, 3, 4];
+        const where = { node, tier: Tier.dram, instance: -1 };
+        one.tell({ kind: 'delta', ...where, sequence: 1, stored, removed: [] });
+      }
+      // Long prompts that share nothing keep instances 0 and 1 busy.
+      for (const id of [0, 1]) {
+        const long = requestOf(id, Array(200).fill(90 + id));
+        one.tell({ kind: 'arrive', request: long }, WORKLOAD);
+      }
+    }
+    const sources = (one: typeof aware, id: number) => {
+      const request = requestOf(id, [1, 2, 3, 4, 100 + id]);
+      return one.tell({ kind: 'arrive', request }, WORKLOAD).messages('dispatch')[0].sources[0];
+    };
+    expect([sources(aware, 10), sources(aware, 11)]).toEqual([0, 1]);
+    expect([sources(unaware, 10), sources(unaware, 11)]).toEqual([0, 0]);
+    // Four blocks of 64 bytes at 1 byte a ns, and 1 us of latency.
+    expect([0, 1].map((node) => aware.machine.views.sendingNs(node))).toEqual([1256, 1256]);
+    expect(unaware.machine.views.sendingNs(0)).toBe(0);
+  });
+
   it('passes a cancel to both instances', () => {
     arrive(0);
     const done = conductor.tell({ kind: 'cancel', request: 0, attempt: 0 }, WORKLOAD);
@@ -271,7 +315,7 @@ describe('a successor', () => {
     inventory({ instance, roles: instance === 2 ? ['decode'] : ['prefill'], ...more });
 
   beforeEach(() => {
-    const settings = { ...plan.settings, conductor: { term: 2 } };
+    const settings = { ...plan.settings, conductor: { ...plan.settings.conductor, term: 2 } };
     cluster = tellers({ ...plan, settings });
     conductor = cluster.conductor;
   });
@@ -299,7 +343,7 @@ describe('a successor', () => {
     expect(conductor.tell({ kind: 'wake', token: 0 }).messages('dispatch')).toHaveLength(1);
     conductor = tellers({
       ...plan,
-      settings: { ...plan.settings, conductor: { term: 2 } },
+      settings: { ...plan.settings, conductor: { ...plan.settings.conductor, term: 2 } },
     }).conductor;
     arrive(0);
     for (const store of stores) conductor.tell(store, cluster.addresses.store(store.node));

@@ -114,6 +114,10 @@ function settingsOf(dice: Dice): TinyPlan['settings'] & object {
       fetchRetries: dice.pick(0, 1, 2),
       deltaLimitBlocks: dice.pick(0, 1, 5, 1_000),
     },
+    conductor: {
+      congestion: dice.pick(false, false, true),
+      stalenessNs: dice.pick(0, 0, 1_000, 200_000),
+    },
     instance: {
       hbmCache,
       prefetch: dice.pick(false, true),

@@ -20,6 +20,8 @@ interface Instance {
   /** Requests that it decodes, of 1,000 tokens each: it has both roles. */
   readonly decodes?: number;
   readonly queuedRequests?: number;
+  /** What its node still has to send. */
+  readonly sendingNs?: number;
   /** Of its local blocks, those in DRAM; the others are on SSD. */
   readonly dramBlocks?: number;
 }
@@ -51,6 +53,7 @@ function cluster(prefill: readonly Instance[], decode: readonly Decoder[], flow:
     nodeOf: (instance) => instance,
     rolesOf: (instance) => [instance < prefill.length ? 'prefill' : 'decode'],
     queueNs: (instance) => prefill[instance].queueNs,
+    sendingNs: (node) => prefill[node]?.sendingNs ?? 0,
     queuedRequests: (instance) => {
       const { queuedRequests, queueNs } = prefill[instance];
       return queuedRequests ?? (queueNs > 0 ? 1 : 0);
@@ -165,6 +168,18 @@ describe('kvcache-centric (Algorithm 1)', () => {
     expect(chooser.choose(request(1000), some.match, some.view).sourceNode).toBe(0);
     const none = cluster([{ queueNs: 0, localBlocks: 0 }], DECODER);
     expect(chooser.choose(request(1000), none.match, none.view).sourceNode).toBe(-1);
+  });
+
+  it('waits behind what the sender has to send already', async () => {
+    const chooser = await policy('prefill', 'kvcache-centric');
+    // As in the first: the fetch of 70 us would begin after 900 us; 1,170 us, more than 1,100.
+    const instances = [
+      { queueNs: 900_000, localBlocks: 8, sendingNs: 900_000 },
+      { queueNs: 0, localBlocks: 1 },
+    ];
+    const { view, match } = cluster(instances, DECODER);
+    const choice = chooser.choose(request(1000), match, view);
+    expect(choice).toMatchObject({ instance: 0, sourceNode: -1, ttftNs: 1_100_000 });
   });
 
   it('recomputes one token of a full hit', async () => {

@@ -192,8 +192,8 @@ export const TINY_SETTINGS: Settings = {
     hbmCache: false,
     prefetch: false,
   },
-  conductor: { term: 1 },
   workload: { attempts: 3 },
+  conductor: { term: 1, congestion: false, stalenessNs: 0 },
 };
 
 export type PolicyNames = Record<PolicyKey, string>;
@@ -218,6 +218,7 @@ export interface TinyPlan {
   readonly settings?: {
     readonly store?: Partial<Settings['store']>;
     readonly instance?: Partial<Settings['instance']>;
+    readonly conductor?: Partial<Settings['conductor']>;
   };
   readonly slo?: { readonly ttftNs: number; readonly tbtNs: number };
   readonly seed?: number;
@@ -235,8 +236,8 @@ export async function tinyPlan(given: TinyPlan): Promise<ClusterPlan> {
     settings: {
       store: { ...TINY_SETTINGS.store, ...settings.store },
       instance: { ...TINY_SETTINGS.instance, ...settings.instance },
-      conductor: TINY_SETTINGS.conductor,
       workload: TINY_SETTINGS.workload,
+      conductor: { ...TINY_SETTINGS.conductor, ...settings.conductor },
     },
     estimator: new ModelEstimator(topology, tinyCosts(topology)),
     slo,

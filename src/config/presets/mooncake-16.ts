@@ -74,6 +74,8 @@ export const MOONCAKE_16: Config = {
     disaggregation: 'always',
     admission: 'none',
     attempts: 3,
+    congestion: 'off',
+    staleness: 0,
     estimatorBias: 1,
   },
   targets: { ttft: 30_000_000_000, tbt: 200_000_000 },

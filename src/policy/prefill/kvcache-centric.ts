@@ -1,7 +1,8 @@
 /**
  * Mooncake's Algorithm 1. For every instance: when the best prefix anywhere is more than
  * `threshold` times the local one, the difference would be fetched from the node that has it and
- * the fetch counts into TTFT; else the local prefix serves. Least predicted TTFT wins (equal: the
+ * the fetch counts into TTFT, behind what that node has to send already where the conductor looks
+ * at congestion; else the local prefix serves. Least predicted TTFT wins (equal: the
  * least id). A fetch leaves a copy on the chosen node: that is the hot-spot replication.
  */
 import {
@@ -63,7 +64,8 @@ class KvcacheCentric implements PrefillPolicy {
     const { inputTokens } = request;
     const have = local === 0 ? 0 : cachedTokens(local, blockTokens, inputTokens);
     const tokens = cachedTokens(bestBlocks, blockTokens, inputTokens) - have;
-    return estimate.transferNs(bestNode, view.nodeOf(instance), tokens);
+    const moveNs = estimate.transferNs(bestNode, view.nodeOf(instance), tokens);
+    return moveNs + view.sendingNs(bestNode);
   }
 }
 
