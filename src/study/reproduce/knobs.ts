@@ -44,10 +44,24 @@ export const KNOBS: readonly Knob[] = [
     ),
   },
   {
+    name: 'prefill batching',
+    doc:
+      'Prompts that wait on a prefill instance are computed in one pass of at most 131,072 tokens ' +
+      "and have their first token at its end: vLLM's scheduler and its default limit, the longest " +
+      'context (max_num_batched_tokens).',
+    value: 'vllm:maxTokens=131072',
+    others: ['vllm:maxTokens=32768', 'vllm:maxTokens=65536', 'disaggregated'].map((value) =>
+      setting('instance.batching', value),
+    ),
+  },
+  {
     name: 'prefill_chunk',
-    doc: 'Tokens of one prefill step ("> 1000").',
-    value: '8192',
-    others: ['1024', '2048', '32768'].map((value) => setting('instance.prefillChunk', value)),
+    doc: 'Tokens of one prefill step ("> 1000"). Whole prompts, as the batching has it.',
+    value: 'none',
+    others: ['1024', '2048', '8192'].map((value) => ({
+      value: `${value}, one prompt at a time`,
+      sets: ['instance.batching=disaggregated', `instance.prefillChunk=${value}`],
+    })),
   },
   {
     name: 'SelectDecodingInstance',
@@ -75,12 +89,15 @@ export const KNOBS: readonly Knob[] = [
   },
 ];
 
+/** Overrides of the preset that every figure has. */
+const SHARED = [...split(PREFILL_NODES), 'instance.batching=vllm:maxTokens=131072'];
+
 /** The run that most figures share, with overrides of their own. */
 export function sharedRun(
   workload: string,
   prefill: string = 'kvcache-centric:threshold=1',
   sets: readonly string[] = [],
 ): RunSpec {
-  const overrides = [...split(PREFILL_NODES), `conductor.prefill=${prefill}`, ...sets];
+  const overrides = [...SHARED, `conductor.prefill=${prefill}`, ...sets];
   return { workload, config: 'mooncake-16', sets: overrides };
 }
