@@ -10,6 +10,7 @@ export { SlotSampler } from './kit/slot-sampler.ts';
 export * from './policy.ts';
 export {
   decodePoolLoad,
+  drawn,
   leastBy,
   localChoice,
   predictLocalTtftNs,

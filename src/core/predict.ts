@@ -54,6 +54,20 @@ export function localChoice(
   return { instance, sourceNode: -1, sourceBlocks: 0, ttftNs };
 }
 
+/** `draws` of the instances at random, without replacement; all of them, in order, for 0. */
+export function drawn(instances: readonly number[], draws: number, random: () => number): number[] {
+  const all = instances.slice();
+  if (draws === 0) return all;
+  const wanted = Math.min(draws, all.length);
+  for (let i = 0; i < wanted; i++) {
+    const at = i + Math.floor(random() * (all.length - i));
+    const swap = all[at];
+    all[at] = all[i];
+    all[i] = swap;
+  }
+  return all.slice(0, wanted);
+}
+
 /** The one whose score is least; the first among equals. */
 export function leastBy(instances: readonly number[], score: (of: number) => number): number {
   let least = instances[0];

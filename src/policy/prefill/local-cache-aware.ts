@@ -1,10 +1,12 @@
 /**
  * Algorithm 1 without its transfer branch: least predicted TTFT, where each instance counts the
- * prefix that its own node holds. Equal predictions: the least id.
+ * prefix that its own node holds. Equal predictions: the least id. With `draws` only so many
+ * instances, drawn at random, are compared: between random routing and the best of all.
  */
 import {
   type ClusterView,
   definePrefill,
+  drawn,
   leastBy,
   localChoice,
   type PolicyContext,
@@ -17,14 +19,19 @@ import {
 
 class LocalCacheAware implements PrefillPolicy {
   private readonly context: PolicyContext;
+  private readonly draws: number;
 
-  constructor(context: PolicyContext) {
+  constructor(context: PolicyContext, draws: number) {
     this.context = context;
+    this.draws = draws;
   }
 
   choose(request: Request, match: PrefixMatch, view: ClusterView): PrefillChoice {
-    const { context } = this;
-    const instance = leastBy(view.prefillInstances, (of) => {
+    const { context, draws } = this;
+    const { prefillInstances } = view;
+    const candidates =
+      draws === 0 ? prefillInstances : drawn(prefillInstances, draws, () => context.random());
+    const instance = leastBy(candidates, (of) => {
       return predictLocalTtftNs(context, request, of, match, view);
     });
     return localChoice(context, request, instance, match, view);
@@ -33,6 +40,8 @@ class LocalCacheAware implements PrefillPolicy {
 
 export default definePrefill({
   source: 'Mooncake, FAST 2025, Algorithm 1 without lines of the transfer branch',
-  params: {},
-  create: (context) => new LocalCacheAware(context),
+  params: {
+    draws: { type: 'integer', default: 0, min: 0, doc: 'instances that are compared; 0: all' },
+  },
+  create: (context, { draws }) => new LocalCacheAware(context, draws),
 });

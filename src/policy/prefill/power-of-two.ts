@@ -5,6 +5,7 @@
 import {
   type ClusterView,
   definePrefill,
+  drawn,
   leastBy,
   localChoice,
   type PolicyContext,
@@ -24,15 +25,8 @@ class PowerOfTwo implements PrefillPolicy {
   }
 
   choose(request: Request, match: PrefixMatch, view: ClusterView): PrefillChoice {
-    const instances = view.prefillInstances.slice();
-    const draws = Math.min(this.draws, instances.length);
-    for (let i = 0; i < draws; i++) {
-      const at = i + Math.floor(this.context.random() * (instances.length - i));
-      const drawn = instances[at];
-      instances[at] = instances[i];
-      instances[i] = drawn;
-    }
-    const instance = leastBy(instances.slice(0, draws), (of) => view.queuedRequests(of));
+    const instances = drawn(view.prefillInstances, this.draws, () => this.context.random());
+    const instance = leastBy(instances, (of) => view.queuedRequests(of));
     return localChoice(this.context, request, instance, match, view);
   }
 }
