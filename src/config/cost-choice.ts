@@ -21,17 +21,28 @@ export function chooseCost(
   group: GroupConfig,
   type: NodeType,
   tensorParallel: number,
-  place: () => string,
+  place: (key: 'cost' | 'decodeRequest') => string,
 ): CostModel {
   const measured = isMeasured(model, group, tensorParallel);
   if (model.cost === 'polynomial' && !measured) {
     throw new InputError(
       `model.cost: found polynomial for group ${group.name}, expected auto or roofline: only ` +
         'llama3-70b in bf16 over all GPUs of an a800x8 was measured',
-      place(),
+      place('cost'),
     );
   }
-  if (measured && model.cost !== 'roofline') return new PolynomialCost(FAST25_A800X8);
+  const { decodeRequest } = model;
+  if (measured && model.cost !== 'roofline') {
+    if (decodeRequest === undefined) return new PolynomialCost(FAST25_A800X8);
+    return new PolynomialCost({ ...FAST25_A800X8, decodeRequestNs: decodeRequest });
+  }
+  if (decodeRequest !== undefined) {
+    throw new InputError(
+      `model.decodeRequest: found a time for group ${group.name}, whose cost is the roofline, ` +
+        'expected none: a roofline has its own',
+      place('decodeRequest'),
+    );
+  }
   const { accelerator } = type;
   const { weights, kv } = model;
   return new RooflineCost({ shape, accelerator, tensorParallel, weights, kv });

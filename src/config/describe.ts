@@ -34,10 +34,15 @@ function node(value: GroupConfig['node']): unknown {
 
 export function describeConfig(given: Config): Record<string, unknown> {
   const config = mapPolicies(given, policyWithoutFolder);
-  const { cluster, instance, store, transport, conductor, targets, monitoring } = config;
+  const { model, cluster, instance, store, transport, conductor, targets, monitoring } = config;
   return {
     seed: config.seed,
-    model: { ...config.model },
+    model: {
+      ...model,
+      ...(model.decodeRequest === undefined
+        ? {}
+        : { decodeRequest: duration(model.decodeRequest) }),
+    },
     cluster: {
       groups: cluster.groups.map((group) => ({
         ...group,

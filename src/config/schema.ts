@@ -105,6 +105,12 @@ const model = z
         'What compute costs. polynomial: the fit to llama3-70b in bf16 on a whole a800x8 node; ' +
           'roofline: from the shapes of model and accelerator; auto: the fit where it applies.',
       ),
+    decodeRequest: quantity(DURATION)
+      .optional()
+      .describe(
+        'Time that each request after the first adds to a decode step, where the cost is the fit, ' +
+          'which knows batches of one alone. Default: its compute, 0.31 ms.',
+      ),
   })
   .describe('The model that is served.');
 
