@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { InputError } from '../core/errors.ts';
 import { oneOf } from '../core/kit/nearest.ts';
-import type { Reproduction, Row } from '../study/reproduce/index.ts';
+import type { Reproduction, Row, SensitivityRow } from '../study/reproduce/index.ts';
 import { collect } from './options.ts';
 import { printJson } from './output.ts';
 import { paint, table } from './table.ts';
@@ -119,17 +119,50 @@ function rowText({ figure, workload, quantity, paper, ours, error, basis }: Row)
   return [figure, workload, quantity, number(paper), number(ours), errorText(error), basis];
 }
 
-const SCHEDULERS = ['global-cache-aware', 'local-cache-aware', 'load-balancing', 'random'];
-const KNOB_HEAD = ['knob', 'value', 'global', 'local', 'balancing', 'random', 'GPU s', 'hits'];
+/** What the table of knobs shows, by figure and quantity; `*` stands for the workload. */
+const KNOB_COLUMNS: readonly (readonly [head: string, figure: string, quantity: string])[] = [
+  ['global', 'fig5MeanTtftSeconds', 'global-cache-aware'],
+  ['local', 'fig5MeanTtftSeconds', 'local-cache-aware'],
+  ['balancing', 'fig5MeanTtftSeconds', 'load-balancing'],
+  ['random', 'fig5MeanTtftSeconds', 'random'],
+  ['GPU s', 'fig8MeanPrefillGpuSeconds', '*.mooncake'],
+  ['copies', 'fig11ReplicaCount', 'final.rank10'],
+  ...['mooncake', 'vllm', 'vllm-prefix', 'vllm-chunked'].map(
+    (system) => [system, 'fig1EffectiveCapacityPercent', system] as const,
+  ),
+  ...['baseline', 'early', 'predictive'].map(
+    (name) => [name, 'arxivTable3Rejected', name] as const,
+  ),
+];
+const KNOB_HEAD = ['knob', 'value', ...KNOB_COLUMNS.map(([head]) => head)];
 
+/** A row for each value of a knob, below one with the paper's numbers. */
 function knobRows({ sensitivity }: Reproduction): string[][] {
-  return sensitivity.map((row) => [
-    row.knob,
-    row.value,
-    ...SCHEDULERS.map((name) => `${number(row.meanTtftSeconds[name])} s`),
-    number(row.meanPrefillGpuSeconds),
-    row.hitPercent === null ? '-' : `${row.hitPercent.toFixed(1)} %`,
-  ]);
+  return sensitivity.flatMap((row) => {
+    const cells = (of: 'paper' | 'ours') => KNOB_COLUMNS.map((column) => knobCell(row, column, of));
+    const own = [row.knob, row.value, ...cells('ours')];
+    return row.chosen ? [['paper', row.workload, ...cells('paper')], own] : [own];
+  });
+}
+
+/** One number, or those of a list with strokes between. */
+function knobCell(
+  { workload, rows }: SensitivityRow,
+  [, figure, quantity]: (typeof KNOB_COLUMNS)[number],
+  of: 'paper' | 'ours',
+): string {
+  const path = quantity.replace('*', workload);
+  const found = rows.filter(
+    (row) =>
+      row.figure === figure &&
+      (row.quantity === path || row.quantity.replace(/\.\d+$/, '') === path),
+  );
+  return found.map((row) => short(row[of])).join('/');
+}
+
+/** Three digits. */
+function short(value: number | null): string {
+  return value === null ? '-' : String(Number(value.toPrecision(3)));
 }
 
 function textOf(reproduction: Reproduction): string {
@@ -139,7 +172,7 @@ function textOf(reproduction: Reproduction): string {
     ...(sensitivity.length === 0
       ? []
       : [
-          paint('bold', 'Figure 5 with one knob changed, mean TTFT'),
+          paint('bold', 'One knob changed: Figure 5 (s), 8, 11, 1 (%), Table 3'),
           table(KNOB_HEAD, knobRows(reproduction), [1]),
         ]),
     notes.join('\n'),

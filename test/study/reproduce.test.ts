@@ -122,6 +122,8 @@ describe('sensitivity', () => {
       figures: ['fig5MeanTtftSeconds'],
     });
     expect(sensitivity[0]).toMatchObject({ knob: 'none', chosen: true });
+    const shared = sensitivity[0].rows;
+    expect(shared.some(({ figure }) => figure === 'fig1EffectiveCapacityPercent')).toBe(true);
     for (const { name } of knobs) {
       expect(
         sensitivity.some(({ knob }) => knob === name),

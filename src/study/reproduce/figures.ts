@@ -1,5 +1,5 @@
 /** Every figure that is reproduced, in the order of the table. */
-import { arxivFigure8 } from './figures/arxiv.ts';
+import { arxivFigure8, arxivTable3 } from './figures/arxiv.ts';
 import { figure1, figure7 } from './figures/figure-1.ts';
 import { figure5 } from './figures/figure-5.ts';
 import { figure8 } from './figures/figure-8.ts';
@@ -24,5 +24,6 @@ export const FIGURES: readonly Figure[] = [
   figure13,
   figure14,
   figure15,
+  arxivTable3,
   arxivFigure8,
 ];

@@ -77,7 +77,10 @@ export async function reproduce(options: ReproduceOptions): Promise<Reproduction
       }),
   );
   tasks.sort((a, b) => FIGURES.indexOf(a.figure) - FIGURES.indexOf(b.figure));
-  const varied = options.sensitivity === true ? workloads.flatMap(sensitivitySpecs) : [];
+  const varied =
+    options.sensitivity === true
+      ? workloads.flatMap((workload) => sensitivitySpecs(workload, data))
+      : [];
   const outcomes = await runAll([...tasks.flatMap(({ runs }) => Object.values(runs)), ...varied], {
     traces,
     workers: options.workers ?? 0,
@@ -86,6 +89,10 @@ export async function reproduce(options: ReproduceOptions): Promise<Reproduction
   });
   const outcomeOf = (spec: RunSpec) => outcomes.get(runKey(spec))!;
   const drawn = await drawAll(tasks, data, traces, outcomeOf);
+  const sensitivity: SensitivityRow[] = [];
+  for (const workload of options.sensitivity === true ? workloads : []) {
+    sensitivity.push(...(await sensitivityRows(workload, data, outcomeOf)));
+  }
   return {
     version: VERSION,
     traces: Object.fromEntries(
@@ -94,10 +101,7 @@ export async function reproduce(options: ReproduceOptions): Promise<Reproduction
     knobs: KNOBS.map(({ name, value, doc }) => ({ name, value, doc })),
     ...drawn,
     notes: [...drawn.notes, ...leftOut(figures, tasks)],
-    sensitivity:
-      options.sensitivity === true
-        ? workloads.flatMap((workload) => sensitivityRows(workload, data, outcomeOf))
-        : [],
+    sensitivity,
   };
 }
 

@@ -11,19 +11,32 @@ export interface Knob {
   readonly value: string;
   /** Others, as overrides of the configuration. */
   readonly others: readonly { readonly value: string; readonly sets: readonly string[] }[];
+  /** Only runs with an override that begins so have the knob. */
+  readonly where?: string;
+  /** Whether the runs of the vLLM baselines have it, too, or alone. */
+  readonly baselines?: 'too' | 'alone';
+  /** Figures that it is tried on; without it, Figures 1, 5, 8 and 11. */
+  readonly figures?: readonly string[];
 }
 
 /** Nodes of the testbed. */
 const NODES = 16;
 /** Of them, prefill, where the figure does not say. */
 export const PREFILL_NODES = 6;
+export const GLOBAL = 'kvcache-centric:threshold=1';
+export const TABLE_3 = 'arxivTable3Rejected';
 
 export function split(prefill: number, nodes = NODES): string[] {
   return [`cluster.groups.0.count=${prefill}`, `cluster.groups.1.count=${nodes - prefill}`];
 }
 
-const policy = (kind: string, value: string) => ({ value, sets: [`conductor.${kind}=${value}`] });
+/** Overrides of every run on Mooncake's cluster, and of every run. */
+const BATCHING = 'instance.batching=vllm:maxTokens=131072';
+const DECODE = 'model.decodeRequest=3ms';
+
 const setting = (key: string, value: string) => ({ value, sets: [`${key}=${value}`] });
+const settings = (key: string, values: readonly string[]) =>
+  values.map((value) => setting(key, value));
 
 export const KNOBS: readonly Knob[] = [
   {
@@ -36,23 +49,17 @@ export const KNOBS: readonly Knob[] = [
     })),
   },
   {
-    name: 'kvcache_balancing_threshold',
-    doc: 'Ratio of best to local prefix above which Algorithm 1 fetches.',
-    value: '1',
-    others: ['1.5', '2', '4'].map((value) =>
-      policy('prefill', `kvcache-centric:threshold=${value}`),
-    ),
-  },
-  {
     name: 'prefill batching',
     doc:
       'Prompts that wait on a prefill instance are computed in one pass of at most 131,072 tokens ' +
       "and have their first token at its end: vLLM's scheduler and its default limit, the longest " +
       'context (max_num_batched_tokens).',
     value: 'vllm:maxTokens=131072',
-    others: ['vllm:maxTokens=32768', 'vllm:maxTokens=65536', 'disaggregated'].map((value) =>
-      setting('instance.batching', value),
-    ),
+    others: settings('instance.batching', [
+      'vllm:maxTokens=32768',
+      'vllm:maxTokens=65536',
+      'disaggregated',
+    ]),
   },
   {
     name: 'prefill_chunk',
@@ -64,40 +71,123 @@ export const KNOBS: readonly Knob[] = [
     })),
   },
   {
+    name: 'TBT/batch model',
+    doc:
+      'Time that each request after the first adds to a decode step; Figure 14 knows batches of ' +
+      'one alone. 0.31 ms is the compute of a roofline. No other source fixes it.',
+    value: '3 ms',
+    others: settings('model.decodeRequest', ['0.31ms', '2ms', '4ms', '5ms']),
+    baselines: 'too',
+    figures: ['fig1EffectiveCapacityPercent', TABLE_3],
+  },
+  {
+    name: 'kvcache_balancing_threshold',
+    doc: 'Ratio of best to local prefix above which Algorithm 1 fetches.',
+    value: '1',
+    others: settings(
+      'conductor.prefill',
+      ['1.5', '2', '4'].map((x) => `kvcache-centric:threshold=${x}`),
+    ),
+    where: 'conductor.prefill=kvcache-centric',
+  },
+  {
+    name: 'DRAM of a node',
+    doc: 'Tokens of KV that a node caches; the paper says it for Figure 10 alone.',
+    value: '3Mtokens',
+    others: ['1Mtokens', '6Mtokens', '10Mtokens'].map((value) => ({
+      value,
+      sets: [`cluster.groups.0.dram=${value}`, `cluster.groups.1.dram=${value}`],
+    })),
+  },
+  {
     name: 'SelectDecodingInstance',
     doc: 'Rule that chooses the decode instance.',
     value: 'least-tbt',
-    others: ['least-kv', 'round-robin'].map((value) => policy('decode', value)),
+    others: settings('conductor.decode', ['least-kv', 'round-robin']),
   },
   {
     name: 'load of cached KV',
     doc: 'Whether a cached prefix loads layer by layer or before the computation.',
     value: 'layerwise',
-    others: [setting('instance.loadOverlap', 'serial')],
+    others: settings('instance.loadOverlap', ['serial']),
   },
   {
-    name: 'cost model',
-    doc: 'Fit to Figure 14, or a roofline of the hardware.',
-    value: 'polynomial',
-    others: [setting('model.cost', 'roofline')],
+    name: 'regression coefficients',
+    doc: 'Cost of prefill: the fit to Figure 14, or a roofline of the hardware.',
+    value: 'Figure 14',
+    others: [
+      { value: 'roofline', sets: ['model.cost=roofline'] },
+      {
+        value: 'roofline, chunks of 1024',
+        sets: [
+          'model.cost=roofline',
+          'instance.batching=disaggregated',
+          'instance.prefillChunk=1024',
+        ],
+      },
+    ],
   },
   {
     name: 'error of the estimates',
     doc: 'What the scheduler believes over what is.',
     value: '1',
-    others: ['0.7', '1.3'].map((value) => setting('conductor.estimatorBias', value)),
+    others: settings('conductor.estimatorBias', ['0.7', '1.3']),
+  },
+  {
+    name: 'staleness of the views',
+    doc: 'One way of every control message.',
+    value: '0.2 ms',
+    others: settings('cluster.controlDelay', ['100ms', '1s']),
+  },
+  {
+    name: 'routing to vLLM engines',
+    doc: 'How requests reach the 16 engines of the baselines.',
+    value: 'least-loaded',
+    others: settings('conductor.prefill', ['random', 'round-robin', 'least-outstanding']),
+    baselines: 'alone',
+    figures: ['fig1EffectiveCapacityPercent', 'fig8MeanPrefillGpuSeconds'],
+  },
+  {
+    name: 'chunk of vllm-chunked',
+    doc: "Tokens of a pass of the chunked baseline: vLLM 0.5's default.",
+    value: '512',
+    others: settings(
+      'instance.batching',
+      ['1024', '2048', '4096'].map((x) => `sarathi:budget=${x}`),
+    ),
+    where: 'instance.batching=sarathi',
+    baselines: 'too',
+    figures: ['fig1EffectiveCapacityPercent', 'fig8MeanPrefillGpuSeconds'],
+  },
+  {
+    name: 't_d of predictive rejection',
+    doc: 'How long a request decodes; the mean of those that ended, unless it is given.',
+    value: 'mean so far',
+    others: settings(
+      'conductor.admission',
+      ['5', '10', '20'].map((x) => `predictive-early-rejection:decodeSeconds=${x}`),
+    ),
+    where: 'conductor.admission=predictive',
+    figures: [TABLE_3],
   },
 ];
-
-/** Overrides of the preset that every figure has. */
-const SHARED = [...split(PREFILL_NODES), 'instance.batching=vllm:maxTokens=131072'];
 
 /** The run that most figures share, with overrides of their own. */
 export function sharedRun(
   workload: string,
-  prefill: string = 'kvcache-centric:threshold=1',
+  prefill: string = GLOBAL,
   sets: readonly string[] = [],
 ): RunSpec {
-  const overrides = [...SHARED, `conductor.prefill=${prefill}`, ...sets];
+  const policy = `conductor.prefill=${prefill}`;
+  const overrides = [...split(PREFILL_NODES), BATCHING, DECODE, policy, ...sets];
   return { workload, config: 'mooncake-16', sets: overrides };
+}
+
+/** A run of a baseline, by its preset. */
+export function baselineRun(
+  workload: string,
+  config: string,
+  sets: readonly string[] = [],
+): RunSpec {
+  return { workload, config, sets: [DECODE, ...sets] };
 }

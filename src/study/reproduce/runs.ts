@@ -3,8 +3,9 @@ import { Mark } from '../../core/host.ts';
 import { Outcome } from '../../core/request.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import { requestColumns } from '../../metrics/requests.ts';
+import type { TimeSeries } from '../../metrics/series.ts';
 import { replay } from '../replay.ts';
-import type { RunOutcome, RunSpec } from './types.ts';
+import type { LoadSeries, RunOutcome, RunSpec } from './types.ts';
 import { FetchWatch, ReplicaWatch } from './watches.ts';
 
 /** Equal keys mean equal runs, whatever they are watched for. */
@@ -24,8 +25,9 @@ export async function performRun(spec: RunSpec, given: TraceColumns): Promise<Ru
   const trace = oneToken === true ? endingAtFirstToken(given) : given;
   const replicas = watch.includes('replicas') ? new ReplicaWatch(trace) : null;
   const fetches = watch.includes('fetches') ? new FetchWatch() : null;
-  const { result, recorder } = await replay({
+  const { result, recorder, samples } = await replay({
     trace,
+    sampled: watch.includes('loads'),
     ...(config === undefined ? {} : { config }),
     ...(sets === undefined ? {} : { sets }),
     ...(rate === undefined ? {} : { rate }),
@@ -44,7 +46,15 @@ export async function performRun(spec: RunSpec, given: TraceColumns): Promise<Ru
     ),
     replicas: replicas?.finish() ?? null,
     fetches: fetches?.finish() ?? null,
+    loads: samples === null ? null : loadSeries(samples.series),
   };
+}
+
+function loadSeries({ binNs, series }: TimeSeries): LoadSeries | null {
+  const of = (metric: string) => series.find((one) => one.metric === metric)?.values;
+  const [prefill, decode] = [of('prefill_load_ratio'), of('decode_load_ratio')];
+  if (prefill === undefined || decode === undefined) return null;
+  return { binNs, prefill: [...prefill], decode: [...decode] };
 }
 
 function endingAtFirstToken(trace: TraceColumns): TraceColumns {

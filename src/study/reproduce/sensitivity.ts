@@ -1,11 +1,8 @@
-/** What each open knob does to Figure 5's bars and the shared run: one change at a time. */
-
-import { effectivePercent } from './figures/figure-1.ts';
-import { figure5 } from './figures/figure-5.ts';
-import { gpuSeconds } from './figures/figure-8.ts';
-import { KNOBS } from './knobs.ts';
+/** What each open knob does to the figures: one change at a time, all else as shared. */
+import { FIGURES } from './figures.ts';
+import { KNOBS, type Knob } from './knobs.ts';
 import { figureData, type PaperData, paperValue } from './paper-data.ts';
-import type { RunOutcome, RunSpec } from './types.ts';
+import type { Figure, Row, RunOutcome, RunSpec } from './types.ts';
 
 export interface SensitivityRow {
   readonly knob: string;
@@ -13,74 +10,89 @@ export interface SensitivityRow {
   /** Whether every figure uses this value. */
   readonly chosen: boolean;
   readonly workload: string;
-  /** Mean TTFT, seconds, by scheduler; and each over the paper's, less 1. */
-  readonly meanTtftSeconds: Readonly<Record<string, number | null>>;
-  readonly errors: Readonly<Record<string, number | null>>;
-  /** Of the global scheduler. */
-  readonly meanPrefillGpuSeconds: number;
-  readonly hitPercent: number | null;
-  readonly effectivePercentAt100Ms: number;
+  /** The figures that it was tried on, as they come out. */
+  readonly rows: readonly Omit<Row, 'workload' | 'basis'>[];
 }
 
 interface Variation {
   readonly knob: string;
   readonly value: string;
   readonly chosen: boolean;
-  readonly sets: readonly string[];
+  /** Figures by key, with their runs. */
+  readonly runs: ReadonlyMap<Figure, Readonly<Record<string, RunSpec>>>;
 }
 
-function variations(): Variation[] {
-  const chosen = { knob: 'none', value: 'as shared', chosen: true, sets: [] };
-  const others = KNOBS.flatMap(({ name, others }) =>
-    others.map(({ value, sets }) => ({ knob: name, value, chosen: false, sets })),
+const TRIED = [
+  'fig1EffectiveCapacityPercent',
+  'fig5MeanTtftSeconds',
+  'fig8MeanPrefillGpuSeconds',
+  'fig11ReplicaCount',
+];
+
+function variationsOf(workload: string, data: PaperData): Variation[] {
+  const figures = (keys: readonly string[]) =>
+    FIGURES.filter((figure) => keys.includes(figure.key) && figure.isOf(workload));
+  const runs = (figure: Figure) => figure.runs(workload, figureData(data, figure.key));
+  const all = new Set([...TRIED, ...KNOBS.flatMap(({ figures = [] }) => figures)]);
+  const shared: Variation = {
+    knob: 'none',
+    value: 'as shared',
+    chosen: true,
+    runs: new Map(figures([...all]).map((figure) => [figure, runs(figure)])),
+  };
+  const varied = KNOBS.flatMap((knob) =>
+    knob.others.map(({ value, sets }): Variation => {
+      const tried = figures(knob.figures ?? TRIED).map((figure) => {
+        const changed = Object.entries(runs(figure))
+          .filter(([, spec]) => hasKnob(spec, knob))
+          .map(([use, spec]) => [use, { ...spec, sets: [...(spec.sets ?? []), ...sets] }] as const);
+        return [figure, { ...runs(figure), ...Object.fromEntries(changed) }] as const;
+      });
+      return { knob: knob.name, value, chosen: false, runs: new Map(tried) };
+    }),
   );
-  return [chosen, ...others];
+  return [shared, ...varied];
 }
 
-function runsOf(workload: string, { sets }: Variation): [string, RunSpec][] {
-  const isPrefill = (set: string) => set.startsWith('conductor.prefill=');
-  return Object.entries(figure5.runs(workload, {})).map(([scheduler, spec]) => {
-    // A parameter of Algorithm 1 is no parameter of the other three.
-    const own = scheduler === 'global-cache-aware' ? sets : sets.filter((set) => !isPrefill(set));
-    return [scheduler, { ...spec, sets: [...(spec.sets ?? []), ...own] }];
-  });
+function hasKnob({ config, sets = [] }: RunSpec, { where, baselines }: Knob): boolean {
+  const isBaseline = config !== 'mooncake-16';
+  if (isBaseline ? baselines === undefined : baselines === 'alone') return false;
+  return where === undefined || sets.some((set) => set.startsWith(where));
 }
 
-export function sensitivitySpecs(workload: string): RunSpec[] {
-  return variations().flatMap((variation) => runsOf(workload, variation).map(([, spec]) => spec));
+export function sensitivitySpecs(workload: string, data: PaperData): RunSpec[] {
+  return variationsOf(workload, data).flatMap(({ runs }) =>
+    [...runs.values()].flatMap((specs) => Object.values(specs)),
+  );
 }
 
-export function sensitivityRows(
+export async function sensitivityRows(
   workload: string,
   data: PaperData,
   outcomeOf: (spec: RunSpec) => RunOutcome,
-): SensitivityRow[] {
-  const paper = figureData(data, figure5.key);
-  return variations().map((variation) => {
-    const outcomes = runsOf(workload, variation).map(
-      ([scheduler, spec]) => [scheduler, outcomeOf(spec)] as const,
-    );
-    const means = outcomes.map(([scheduler, { result }]) => {
-      const { mean } = result.ttftNs;
-      return [scheduler, mean === null ? null : mean / 1e9] as const;
-    });
-    const errors = means.map(([scheduler, ours]) => {
-      const theirs = paperValue({ [figure5.key]: paper }, figure5.key, workload, scheduler);
-      return [scheduler, theirs === null || ours === null ? null : ours / theirs - 1] as const;
-    });
-    const [[, shared]] = outcomes;
-    const { blocksRatio } = shared.result.hit;
-    const { knob, value, chosen } = variation;
-    return {
-      knob,
-      value,
-      chosen,
-      workload,
-      meanTtftSeconds: Object.fromEntries(means),
-      errors: Object.fromEntries(errors),
-      meanPrefillGpuSeconds: gpuSeconds(shared),
-      hitPercent: blocksRatio === null ? null : 100 * blocksRatio,
-      effectivePercentAt100Ms: effectivePercent(shared, 100e6),
-    };
-  });
+): Promise<SensitivityRow[]> {
+  const answers: SensitivityRow[] = [];
+  for (const { runs, ...variation } of variationsOf(workload, data)) {
+    const rows: SensitivityRow['rows'][number][] = [];
+    for (const [figure, specs] of runs) {
+      const { key } = figure;
+      const theirs = (quantity: string) => paperValue(data, key, workload, quantity);
+      const { quantities } = await figure.make({
+        workload,
+        paper: figureData(data, key),
+        runs: Object.fromEntries(
+          Object.entries(specs).map(([use, spec]) => [use, outcomeOf(spec)]),
+        ),
+        trace: null,
+        paperValue: theirs,
+      });
+      for (const { quantity, ours } of quantities) {
+        const paper = theirs(quantity);
+        const error = paper === null || ours === null ? null : ours / paper - 1;
+        rows.push({ figure: key, quantity, paper, ours, error });
+      }
+    }
+    answers.push({ ...variation, workload, rows });
+  }
+  return answers;
 }

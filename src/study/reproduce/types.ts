@@ -21,7 +21,7 @@ export interface Row {
 }
 
 /** More that a run is watched for. */
-export type Watch = 'replicas' | 'fetches';
+export type Watch = 'replicas' | 'fetches' | 'loads';
 
 /** One simulated run. Equal ones run once, whatever figures ask for them. */
 export interface RunSpec {
@@ -46,6 +46,13 @@ export interface ReplicaSeries {
   readonly fewestOfTopTen: number;
 }
 
+/** Load of each pool by bin of time: predicted TTFT or TBT over its SLO; NaN where none is known. */
+export interface LoadSeries {
+  readonly binNs: number;
+  readonly prefill: readonly number[];
+  readonly decode: readonly number[];
+}
+
 /** Means over the fetches of cached KV between nodes. */
 export interface FetchTimes {
   readonly fetches: number;
@@ -64,6 +71,7 @@ export interface RunOutcome {
   readonly completed: Uint8Array;
   readonly replicas: ReplicaSeries | null;
   readonly fetches: FetchTimes | null;
+  readonly loads: LoadSeries | null;
 }
 
 export interface FigureInput {

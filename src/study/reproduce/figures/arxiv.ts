@@ -1,10 +1,12 @@
 /** The arXiv report: Figure 8 (scheduling) and Table 3 (rejections), both on 8P+8D. */
+import type { PaperChart, PaperSeries } from '../../../report/paper-chart.ts';
 import { barChart, quantityRows } from '../charts.ts';
-import { sharedRun, split } from '../knobs.ts';
-import type { Figure } from '../types.ts';
+import { GLOBAL, sharedRun, split, TABLE_3 } from '../knobs.ts';
+import type { Figure, LoadSeries, RunSpec } from '../types.ts';
 import { NO_TRACE } from '../types.ts';
 import { SCHEDULERS } from './figure-5.ts';
 
+const NS_PER_MINUTE = 60e9;
 const EIGHT_AND_EIGHT = split(8);
 /** Its names of Figure 5's four. */
 const NAMES = {
@@ -45,3 +47,96 @@ export const arxivFigure8: Figure = {
     return { quantities: quantityRows(quantities), charts: [chart], notes: [] };
   },
 };
+
+/** The three ways of admission that Table 3 compares. */
+const ADMISSIONS = {
+  baseline: 'baseline',
+  early: 'early-rejection',
+  predictive: 'predictive-early-rejection',
+} as const;
+/** The report replays its trace at double speed. */
+const SPEED = 2;
+/** Section 8.1 of the report: at most 0.1 s per token; its Table 3 says nothing else. */
+const TBT_SLO = 'targets.tbt=100ms';
+
+export const arxivTable3: Figure = {
+  key: TABLE_3,
+  name: 'Table 3 (arXiv)',
+  basis: 'predicted',
+  isOf: (workload) => workload !== NO_TRACE,
+  runs: (workload) =>
+    Object.fromEntries(
+      Object.entries(ADMISSIONS).map(([name, admission]): [string, RunSpec] => {
+        const sets = [...EIGHT_AND_EIGHT, TBT_SLO, `conductor.admission=${admission}`];
+        return [name, { ...sharedRun(workload, GLOBAL, sets), rate: SPEED, watch: ['loads'] }];
+      }),
+    ),
+  make(input) {
+    const { workload, runs } = input;
+    const quantities = new Map(
+      Object.entries(runs).map(([name, { result }]) => [name, result.requests.rejected]),
+    );
+    const bars = Object.keys(ADMISSIONS).map((name) => ({ label: name, quantity: name }));
+    const chart = barChart(input, quantities, bars, {
+      id: `arxiv-table-3-${workload}`,
+      title: `Table 3 (arXiv): rejected requests, ${workload}`,
+      note: '8P+8D at double speed, TTFT 30 s, TBT 100 ms. The paper replays 23,000 requests.',
+      xTitle: '',
+      yTitle: 'requests',
+      format: 'd',
+    });
+    const swings = Object.entries(runs).flatMap(([name, { loads }]) =>
+      loads === null ? [] : [{ name, loads }],
+    );
+    const correlations = swings.map(({ name, loads }) => {
+      const { correlation, swing } = swingOf(loads);
+      return `${name} ${correlation.toFixed(2)} and ${swing.toFixed(3)}`;
+    });
+    return {
+      quantities: quantityRows(quantities),
+      charts: [chart, ...swings.map(({ name, loads }) => loadChart(workload, name, loads))],
+      notes: [
+        'correlation of the two pool loads, and standard deviation of the decode load: ' +
+          correlations.join('; '),
+      ],
+    };
+  },
+};
+
+function loadChart(workload: string, admission: string, loads: LoadSeries): PaperChart {
+  const { binNs, prefill, decode } = loads;
+  const line = (name: string, values: readonly number[]): PaperSeries => ({
+    name,
+    of: 'ours',
+    points: values.flatMap((y, i) =>
+      Number.isNaN(y) ? [] : [{ x: ((i + 0.5) * binNs) / NS_PER_MINUTE, y }],
+    ),
+  });
+  return {
+    kind: 'paper',
+    id: `arxiv-loads-${admission}-${workload}`,
+    title: `Loads of the two pools, ${admission}, ${workload}`,
+    note: '8P+8D at double speed. Load: predicted TTFT or TBT over its SLO.',
+    form: 'lines',
+    series: [line('prefill', prefill), line('decode', decode)],
+    xTitle: 'minutes',
+    yTitle: 'load',
+    format: '.1f',
+  };
+}
+
+/** How the loads move together, and how far decode's swings. */
+function swingOf({ prefill, decode }: LoadSeries): { correlation: number; swing: number } {
+  const both = prefill.flatMap((x, i) =>
+    Number.isNaN(x) || Number.isNaN(decode[i]) ? [] : [[x, decode[i]] as const],
+  );
+  const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+  const [meanX, meanY] = [mean(both.map(([x]) => x)), mean(both.map(([, y]) => y))];
+  let [xx, xy, yy] = [0, 0, 0];
+  for (const [x, y] of both) {
+    xx += (x - meanX) ** 2;
+    xy += (x - meanX) * (y - meanY);
+    yy += (y - meanY) ** 2;
+  }
+  return { correlation: xy / Math.sqrt(xx * yy || 1), swing: Math.sqrt(yy / both.length) };
+}

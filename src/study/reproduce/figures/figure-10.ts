@@ -3,7 +3,7 @@
  * 3,000,000 tokens each, answers of one token.
  */
 import { barChart, quantityRows } from '../charts.ts';
-import { sharedRun, split } from '../knobs.ts';
+import { GLOBAL, sharedRun, split } from '../knobs.ts';
 import type { Figure, RunSpec } from '../types.ts';
 import { NO_TRACE } from '../types.ts';
 import { gpuSeconds } from './figure-8.ts';
@@ -33,7 +33,7 @@ export const figure10: Figure = {
   isOf: (workload) => workload !== NO_TRACE,
   runs: (workload) => ({
     local: run(workload, LOCAL_ROUTING),
-    global: run(workload, 'kvcache-centric:threshold=1'),
+    global: run(workload, GLOBAL),
     ...Object.fromEntries(OTHER_ROUTINGS.map((routing) => [routing, run(workload, routing)])),
   }),
   make(input) {

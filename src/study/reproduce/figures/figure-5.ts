@@ -1,12 +1,12 @@
 /** Figure 5: mean TTFT of four ways to choose the prefill instance. */
 import { barChart, quantityRows } from '../charts.ts';
-import { sharedRun } from '../knobs.ts';
+import { GLOBAL, sharedRun } from '../knobs.ts';
 import type { Figure } from '../types.ts';
 import { NO_TRACE } from '../types.ts';
 
 /** The paper's names of the four, and our policies; Figure 8 of the arXiv report has them, too. */
 export const SCHEDULERS = {
-  'global-cache-aware': 'kvcache-centric:threshold=1',
+  'global-cache-aware': GLOBAL,
   'local-cache-aware': 'local-cache-aware',
   'load-balancing': 'least-loaded',
   random: 'random',
