@@ -4,7 +4,7 @@ import { InputError } from '../core/errors.ts';
 import type { LlmShape } from '../model/llm.ts';
 import type { NodeType } from '../model/nodes.ts';
 import { FAST25_A800X8, PolynomialCost } from '../model/polynomial.ts';
-import { RooflineCost } from '../model/roofline.ts';
+import { fittedToFast25, RooflineCost } from '../model/roofline.ts';
 import type { Config, GroupConfig } from './schema.ts';
 
 /** The measurement that `FAST25_A800X8` was fitted to. */
@@ -21,14 +21,14 @@ export function chooseCost(
   group: GroupConfig,
   type: NodeType,
   tensorParallel: number,
-  place: (key: 'cost' | 'decodeRequest') => string,
+  place: () => string,
 ): CostModel {
   const measured = isMeasured(model, group, tensorParallel);
   if (model.cost === 'polynomial' && !measured) {
     throw new InputError(
       `model.cost: found polynomial for group ${group.name}, expected auto or roofline: only ` +
         'llama3-70b in bf16 over all GPUs of an a800x8 was measured',
-      place('cost'),
+      place(),
     );
   }
   const { decodeRequest } = model;
@@ -36,14 +36,12 @@ export function chooseCost(
     if (decodeRequest === undefined) return new PolynomialCost(FAST25_A800X8);
     return new PolynomialCost({ ...FAST25_A800X8, decodeRequestNs: decodeRequest });
   }
-  if (decodeRequest !== undefined) {
-    throw new InputError(
-      `model.decodeRequest: found a time for group ${group.name}, whose cost is the roofline, ` +
-        'expected none: a roofline has its own',
-      place('decodeRequest'),
-    );
-  }
   const { accelerator } = type;
   const { weights, kv } = model;
-  return new RooflineCost({ shape, accelerator, tensorParallel, weights, kv });
+  const target = { shape, accelerator, tensorParallel, weights, kv };
+  if (decodeRequest === undefined) return new RooflineCost(target);
+  return new RooflineCost(target, {
+    ...fittedToFast25(accelerator),
+    decodeRequestNs: decodeRequest,
+  });
 }

@@ -108,8 +108,8 @@ const model = z
     decodeRequest: quantity(DURATION)
       .optional()
       .describe(
-        'Time that each request after the first adds to a decode step, where the cost is the fit, ' +
-          'which knows batches of one alone. Default: its compute, 0.31 ms.',
+        'Time that each request after the first adds to a decode step: in the fit, which knows ' +
+          'batches of one alone, instead of its compute, 0.31 ms; in a roofline, on top.',
       ),
   })
   .describe('The model that is served.');

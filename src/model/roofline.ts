@@ -54,6 +54,8 @@ export interface RooflineFit {
   readonly passNs: number;
   /** Per request, with its first chunk. */
   readonly requestNs: number;
+  /** Per request after the first, in each decode step: what an engine does for it on the CPU. */
+  readonly decodeRequestNs: number;
 }
 
 /** Decode MFU typical of the accelerator. */
@@ -74,6 +76,7 @@ export function fittedToFast25(accelerator: Accelerator): RooflineFit {
     layerNs: 194 * NS_PER_US,
     passNs: 0,
     requestNs: 29.4 * NS_PER_MS,
+    decodeRequestNs: 0,
   };
 }
 
@@ -94,6 +97,7 @@ export class RooflineCost extends DecodeGrid implements CostModel {
   private readonly weights: Dtype;
   private readonly fixedNs: number;
   private readonly requestNs: number;
+  private readonly decodeRequestNs: number;
   /** Times of one unit of work on all GPUs together. */
   private readonly prefillTokenNs: number;
   private readonly prefillPairNs: number;
@@ -111,6 +115,7 @@ export class RooflineCost extends DecodeGrid implements CostModel {
     this.weights = target.weights;
     this.fixedNs = fit.passNs + shape.layers * fit.layerNs;
     this.requestNs = fit.requestNs;
+    this.decodeRequestNs = fit.decodeRequestNs;
 
     const attentionPeak = tensorParallel * accelerator.bf16FlopsPerNs;
     const fp8 = target.weights === 'fp8' && accelerator.fp8FlopsPerNs > 0;
@@ -174,7 +179,8 @@ export class RooflineCost extends DecodeGrid implements CostModel {
   protected override stepNs(batch: number, contextTokens: number): number {
     const compute = batch * this.decodeTokenNs + contextTokens * this.decodePairNs;
     const memory = this.weightsNs(batch) + contextTokens * this.kvTokenNs;
-    return Math.max(compute, memory) + batch * this.allReduceTokenNs + this.fixedNs;
+    const own = batch * this.allReduceTokenNs + (batch - 1) * this.decodeRequestNs;
+    return Math.max(compute, memory) + own + this.fixedNs;
   }
 
   private weightsNs(tokens: number): number {

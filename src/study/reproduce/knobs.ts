@@ -51,9 +51,9 @@ export const KNOBS: readonly Knob[] = [
   {
     name: 'prefill batching',
     doc:
-      'Prompts that wait on a prefill instance are computed in one pass of at most 131,072 tokens ' +
-      "and have their first token at its end: vLLM's scheduler and its default limit, the longest " +
-      'context (max_num_batched_tokens).',
+      'Prompts that wait on a prefill instance go in one pass of at most 131,072 tokens and have ' +
+      "their first token at its end: vLLM's scheduler and its default limit, the longest context " +
+      '(max_num_batched_tokens).',
     value: 'vllm:maxTokens=131072',
     others: settings('instance.batching', [
       'vllm:maxTokens=32768',
@@ -94,7 +94,7 @@ export const KNOBS: readonly Knob[] = [
     name: 'DRAM of a node',
     doc: 'Tokens of KV that a node caches; the paper says it for Figure 10 alone.',
     value: '3Mtokens',
-    others: ['1Mtokens', '6Mtokens', '10Mtokens'].map((value) => ({
+    others: ['1Mtokens', '6Mtokens', '10Mtokens', '30Mtokens'].map((value) => ({
       value,
       sets: [`cluster.groups.0.dram=${value}`, `cluster.groups.1.dram=${value}`],
     })),
@@ -161,11 +161,11 @@ export const KNOBS: readonly Knob[] = [
   },
   {
     name: 't_d of predictive rejection',
-    doc: 'How long a request decodes; the mean of those that ended, unless it is given.',
-    value: 'mean so far',
+    doc: 'How long a request decodes: 1,000 tokens at the TBT SLO of Table 3.',
+    value: '100 s',
     others: settings(
       'conductor.admission',
-      ['5', '10', '20'].map((x) => `predictive-early-rejection:decodeSeconds=${x}`),
+      ['10', '20', '40', '60', '150'].map((x) => `predictive-early-rejection:decodeSeconds=${x}`),
     ),
     where: 'conductor.admission=predictive',
     figures: [TABLE_3],

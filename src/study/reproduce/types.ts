@@ -46,7 +46,7 @@ export interface ReplicaSeries {
   readonly fewestOfTopTen: number;
 }
 
-/** Load of each pool by bin of time: predicted TTFT or TBT over its SLO; NaN where none is known. */
+/** Load of each pool by bin of time: predicted TTFT or TBT over its SLO; NaN: none is known. */
 export interface LoadSeries {
   readonly binNs: number;
   readonly prefill: readonly number[];

@@ -52,7 +52,7 @@ export const arxivFigure8: Figure = {
 const ADMISSIONS = {
   baseline: 'baseline',
   early: 'early-rejection',
-  predictive: 'predictive-early-rejection',
+  predictive: 'predictive-early-rejection:decodeSeconds=100',
 } as const;
 /** The report replays its trace at double speed. */
 const SPEED = 2;
