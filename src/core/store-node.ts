@@ -601,6 +601,11 @@ export class StoreNode extends Restorable implements Machine {
     } else world.host.send(CONDUCTOR, delta.take());
   }
 
+  /** Whether a request holds working memory of an instance, or parked KV: for hosts. */
+  isHeld(instance: number, request: number): boolean {
+    return this.memories.get(instance)?.holds(request) ?? false;
+  }
+
   private memory(instance: number): WorkingMemory {
     const memory = this.memories.get(instance);
     assert(memory !== undefined, 'an instance of another node');

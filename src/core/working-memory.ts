@@ -11,7 +11,7 @@
 import { assert } from './errors.ts';
 import type { HbmCache } from './hbm-cache.ts';
 import type { Acquire, GrowingSequence, Reserve, Unpark } from './messages.ts';
-import { attemptKey, type Request } from './request.ts';
+import { attemptKey, type Request, requestOf } from './request.ts';
 import type { Address } from './topology.ts';
 
 /** Space held by one request. */
@@ -182,6 +182,12 @@ export class WorkingMemory {
       holding.grownBytes = bytes;
     });
     return low;
+  }
+
+  /** Whether any attempt of a request holds space, or space for its parked KV. */
+  holds(request: number): boolean {
+    for (const key of this.holdings.keys()) if (requestOf(key) === request) return true;
+    return false;
   }
 
   /** The holding of this attempt, or undefined when it is gone. */

@@ -1,9 +1,12 @@
 /** One suite for every registry; etcd with one member and with three, members dying. */
+import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type LinkHandler, Links } from '../../src/runtime/control/links.ts';
 import { campaign } from '../../src/runtime/registry/election.ts';
 import { EtcdRegistry } from '../../src/runtime/registry/etcd.ts';
 import { MemoryRegistry } from '../../src/runtime/registry/memory.ts';
 import { ABSENT, ANY, type Registry, type Snapshot } from '../../src/runtime/registry/registry.ts';
+import { RegistryServer, RemoteRegistry } from '../../src/runtime/registry/served.ts';
 import { EtcdCluster, hasEtcd, NO_ETCD } from '../support/etcd.ts';
 
 const CI = process.env.CI === 'true';
@@ -118,6 +121,50 @@ describe('the registry in memory', () => {
     await lease.lost;
     expect(await registry.get('a')).toBeNull();
     await expect(lease.put('a', '1', ABSENT)).rejects.toThrow('the lease has ended');
+  });
+});
+
+describe('the registry of another process', () => {
+  conformance(async () => {
+    const ports = new Map<string, number>();
+    const open: Links[] = [];
+    const links = async (name: string, handler: LinkHandler) => {
+      const made = new Links({
+        name,
+        incarnation: 0,
+        listen: '127.0.0.1:0',
+        token: 'test',
+        serverCredentials: ServerCredentials.createInsecure(),
+        channelCredentials: ChannelCredentials.createInsecure(),
+        endpointOf: (peer) => `127.0.0.1:${ports.get(peer)}`,
+        handler,
+      });
+      ports.set(name, await made.listen());
+      open.push(made);
+      return made;
+    };
+    const server: RegistryServer = new RegistryServer((peer, letter) => hub.send(peer, letter));
+    const hub = await links('hub', {
+      onMessage: (peer, message) => server.receive(peer, (message as unknown[])[1]),
+      onReset: (peer) => server.reset(peer),
+    });
+    const client = async (name: string) => {
+      const registry: RemoteRegistry = new RemoteRegistry('hub', (peer, letter) =>
+        own.send(peer, letter),
+      );
+      const own = await links(name, {
+        onMessage: (_, message) => registry.receive((message as unknown[])[1]),
+        onReset: () => registry.reset(),
+      });
+      return registry;
+    };
+    const [one, two] = [await client('one'), await client('two')];
+    const close = two.close.bind(two);
+    two.close = async () => {
+      await close();
+      for (const made of open) await made.close();
+    };
+    return { one, two };
   });
 });
 

@@ -51,8 +51,12 @@ export function campaign(registry: Registry, key: string, value: string, ttlMs: 
     }
   };
 
+  const elected = stand().catch((error: unknown) => {
+    if (cancelled) return new Promise<Leadership>(() => {});
+    throw error;
+  });
   return {
-    elected: stand(),
+    elected,
     cancel: async () => {
       cancelled = true;
       wake();
