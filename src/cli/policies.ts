@@ -13,6 +13,7 @@ const DECIDES: Readonly<Record<PolicyKind, string>> = {
   decode: 'which instance continues it',
   disaggregation: 'whether the two may differ',
   admission: 'which requests are taken, and kept when their prompt is done',
+  placement: 'which node keeps a block that was computed',
   tiering: 'what moves between DRAM and SSD',
   rail: 'how one transfer is spread over the NICs of both nodes',
   batching: 'what goes into the next pass of an engine',

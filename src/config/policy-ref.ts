@@ -17,6 +17,7 @@ const POLICY_SECTION: Readonly<
   batching: 'instance',
   queue: 'instance',
   tiering: 'store',
+  placement: 'store',
 };
 
 /** A policy that was asked for. Its parameters are checked when it is loaded. */

@@ -119,6 +119,7 @@ function settingsOf({ store, instance, transport, conductor }: Config): Settings
     workload: { attempts: conductor.attempts },
     conductor: {
       term: 1,
+      pooled: store.pool === 'pooled',
       congestion: conductor.congestion === 'on',
       stalenessNs: conductor.staleness,
     },

@@ -262,6 +262,11 @@ const store = z
     tiering: policy
       .prefault('write-back')
       .describe('What moves between DRAM and SSD, and when, on nodes with an SSD.'),
+    pool: z
+      .enum(['pooled', 'local'])
+      .prefault('pooled')
+      .describe('Whether an instance may get cached blocks from other nodes than its own.'),
+    placement: policy.prefault('local').describe("Which node's DRAM keeps a computed block."),
     prefetch: z
       .enum(['on', 'off'])
       .prefault('off')
@@ -306,6 +311,10 @@ const store = z
   .refine((value) => value.ssdLowWatermark <= value.ssdWatermark, {
     path: ['ssdLowWatermark'],
     message: 'expected a ssdLowWatermark of at most ssdWatermark',
+  })
+  .refine((value) => value.pool === 'pooled' || value.placement === 'local', {
+    path: ['placement'],
+    message: 'expected placement local where pool is local',
   })
   .describe('The KV store of each node.');
 

@@ -3,11 +3,14 @@ import { Conductor } from '../core/conductor.ts';
 import type { Estimator } from '../core/cost.ts';
 import type { Host, Machine } from '../core/host.ts';
 import { Instance, type InstancePolicies } from '../core/instance.ts';
+import { Occupancy } from '../core/occupancy.ts';
 import type {
   EngineContext,
   EvictionContext,
   EvictionPolicy,
   Future,
+  PlacementContext,
+  PlacementPolicy,
   PolicyContext,
   PolicyKind,
   PolicyPorts,
@@ -136,9 +139,33 @@ function wireConductor(
       decode: policies.decode.create(context('decode')),
       disaggregation: policies.disaggregation.create(context('disaggregation')),
       admission: policies.admission.create(context('admission')),
+      placement: placementPolicy(plan),
     },
     trace.distinctBlocks,
   );
+}
+
+/** Without DRAM there is nothing to place. */
+function placementPolicy({ topology, policies, seed }: ClusterPlan): PlacementPolicy {
+  const occupancy = new Occupancy(topology);
+  const nodes = occupancy.nodes.map((id) => ({ id, dramSlots: occupancy.slots(id) }));
+  if (nodes.length === 0) return { spreads: false, place: (_block, ownNode) => ownNode };
+  const stream = new RandomStream(seed, 'placement');
+  return policies.placement.create(new SpreadContext(nodes, stream));
+}
+
+class SpreadContext implements PlacementContext {
+  readonly nodes: PlacementContext['nodes'];
+  private readonly stream: RandomStream;
+
+  constructor(nodes: PlacementContext['nodes'], stream: RandomStream) {
+    this.nodes = nodes;
+    this.stream = stream;
+  }
+
+  random(): number {
+    return this.stream.next();
+  }
 }
 
 /** The policies of one instance, each with a context and a stream of its own. */

@@ -305,7 +305,17 @@ export class CacheTiers implements Demoter {
     const { book } = this;
     const [tier, target] = kind === 'demote' ? [Tier.dram, Tier.ssd] : [Tier.ssd, Tier.dram];
     book.start(
-      { kind, request, attempt: 0, instance: -1, slots: to, sources: from, tier, exclusive },
+      {
+        kind,
+        request,
+        attempt: 0,
+        instance: -1,
+        slots: to,
+        sources: from,
+        tier,
+        exclusive,
+        write: 0,
+      },
       {
         source: book.place(tier, from),
         target: book.place(target, to),

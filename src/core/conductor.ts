@@ -9,11 +9,13 @@ import { Directory } from './directory.ts';
 import { assert, PolicyError } from './errors.ts';
 import { Count, type Host, type Machine, Mark } from './host.ts';
 import type * as M from './messages.ts';
+import { Occupancy } from './occupancy.ts';
 import type {
   AdmissionPolicy,
   ClusterView,
   DecodePolicy,
   DisaggregationPolicy,
+  PlacementPolicy,
   PrefillChoice,
   PrefillPolicy,
   PrefixMatch,
@@ -48,7 +50,13 @@ export interface ConductorPolicies {
   readonly decode: DecodePolicy;
   readonly disaggregation: DisaggregationPolicy;
   readonly admission: AdmissionPolicy;
+  readonly placement: PlacementPolicy;
 }
+
+const NONE: readonly number[] = [];
+
+type Sources = Pick<M.Dispatch, 'sources' | 'untils'>;
+const NO_SOURCES: Sources = { sources: NONE, untils: NONE };
 
 /** A request that runs. */
 interface Booked {
@@ -86,6 +94,7 @@ export class Conductor extends Restorable implements Machine {
   private seenAtNs = 0;
   private readonly policies: ConductorPolicies;
   private readonly match: DirectoryMatch;
+  private readonly occupancy: Occupancy;
   private readonly live = new Map<number, Booked>();
   /** Outcomes by attempt. */
   private readonly ended = new Recent(RECENT_ENDED);
@@ -107,7 +116,12 @@ export class Conductor extends Restorable implements Machine {
     this.views = new InstanceViews(viewWorld);
     const lags = world.settings.stalenessNs > 0;
     this.seen = lags ? new InstanceViews(viewWorld, this.views) : this.views;
-    this.match = new DirectoryMatch(this.directory, topology);
+    this.match = new DirectoryMatch(
+      this.directory,
+      topology,
+      !world.settings.pooled ? 'local' : policies.placement.spreads ? 'spread' : 'whole',
+    );
+    this.occupancy = new Occupancy(topology);
     this.dispatched = new Float64Array(topology.instances.length);
     this.deltaSequence = new Float64Array(2 * topology.nodes.length + topology.instances.length);
     this.lives = new Float64Array(topology.instances.length).fill(UNHEARD);
@@ -238,15 +252,17 @@ export class Conductor extends Restorable implements Machine {
   private book(request: Request, key: number, choice: PrefillChoice, decode: number): void {
     const { world, views, match } = this;
     const { instance } = choice;
+    const sources = this.sourcesFor(choice, request);
     const dispatch: M.Dispatch = {
       kind: 'dispatch',
       term: world.settings.term,
       sequence: ++this.dispatched[instance],
       request,
       decodeInstance: decode,
-      sources: this.sourcesFor(choice),
+      ...sources,
       sourceBlocks: choice.sourceBlocks,
       localBlocks: match.localBlocks(instance),
+      nodes: this.nodesFor(request, instance),
     };
     const { predictedNs, tokens } = predictWork(world.estimate, world.topology, instance, dispatch);
     const decodeTokens = request.inputTokens + request.outputTokens;
@@ -277,18 +293,41 @@ export class Conductor extends Restorable implements Machine {
     this.views.send(sources[0], estimate.transferNs(sources[0], target, tokens));
   }
 
-  /** The chosen source, then other nodes that hold as much. */
-  private sourcesFor(choice: PrefillChoice): number[] {
+  /** The chosen source, then others that hold as much; where blocks are spread, all of them. */
+  private sourcesFor(choice: PrefillChoice, { blocks }: Request): Sources {
     const { sourceNode, sourceBlocks, instance } = choice;
-    if (sourceNode < 0 || sourceBlocks === 0) return [];
+    if (sourceNode < 0 || sourceBlocks === 0 || !this.world.settings.pooled) return NO_SOURCES;
     const target = this.views.nodeOf(instance);
+    if (this.policies.placement.spreads) {
+      const runs = this.directory.runsFor(target, blocks, sourceBlocks);
+      return { sources: runs.map(({ node }) => node), untils: runs.map(({ until }) => until) };
+    }
     const sources = [sourceNode];
     const { matched } = this.directory;
     for (let node = 0; node < matched.length && sources.length <= ALTERNATES; node++) {
       const other = node !== sourceNode && node !== target;
       if (other && matched[node] >= sourceBlocks) sources.push(node);
     }
-    return sources;
+    return { sources, untils: NONE };
+  }
+
+  /** Which nodes are to keep the blocks of a prompt. */
+  private nodesFor({ blocks }: Request, instance: number): readonly number[] {
+    const { policies, occupancy } = this;
+    const { placement } = policies;
+    if (!placement.spreads || occupancy.nodes.length === 0) return NONE;
+    const own = this.views.nodeOf(instance);
+    const nodes: number[] = [];
+    for (let i = 0; i < blocks.length; i++) {
+      const node = placement.place(blocks.at(i), own, occupancy);
+      if (!occupancy.nodes.includes(node)) {
+        throw new PolicyError(
+          `the placement policy chose ${node}, not a node with DRAM for blocks`,
+        );
+      }
+      nodes.push(node);
+    }
+    return nodes;
   }
 
   private reject(request: Request, outcome: Outcome): void {
@@ -497,6 +536,7 @@ export class Conductor extends Restorable implements Machine {
       for (const block of stored) hbm.add(block);
       return;
     }
+    if (tier === Tier.dram) this.occupancy.add(node, stored.length - removed.length);
     for (let i = 0; i < removed.length; i++) directory.remove(node, tier, removed[i]);
     for (let i = 0; i < stored.length; i++) directory.add(node, tier, stored[i]);
   }
@@ -518,6 +558,7 @@ export class Conductor extends Restorable implements Machine {
       for (const block of blocks) hbm.add(block);
       return;
     }
+    if (tier === Tier.dram) this.occupancy.set(node, blocks.length);
     directory.clear(node, tier);
     for (let i = 0; i < blocks.length; i++) directory.add(node, tier, blocks[i]);
   }
@@ -588,13 +629,17 @@ export class Conductor extends Restorable implements Machine {
 class DirectoryMatch implements PrefixMatch {
   private readonly directory: Directory;
   private readonly nodeOf: Int32Array;
+  /** What an instance may get from other nodes: nothing, runs that one holds, or single blocks. */
+  private readonly reach: 'local' | 'whole' | 'spread';
   private blocks: BlockSpan = NO_BLOCKS;
+  private pooledBlocks = 0;
 
   /** Best node by load, or -1 where load is not looked at. */
   private preferred = -1;
 
-  constructor(directory: Directory, topology: Topology) {
+  constructor(directory: Directory, topology: Topology, reach: DirectoryMatch['reach']) {
     this.directory = directory;
+    this.reach = reach;
     this.nodeOf = Int32Array.from(topology.instances, (spec) => spec.node);
   }
 
@@ -602,13 +647,16 @@ class DirectoryMatch implements PrefixMatch {
     this.blocks = blocks;
     this.preferred = -1;
     this.directory.match(blocks);
+    if (this.reach === 'spread') this.pooledBlocks = this.directory.pooledBlocks(blocks);
   }
 
   get bestBlocks(): number {
-    return this.directory.bestBlocks;
+    if (this.reach === 'spread') return this.pooledBlocks;
+    return this.reach === 'whole' ? this.directory.bestBlocks : 0;
   }
 
   get bestNode(): number {
+    if (this.bestBlocks === 0) return -1;
     return this.preferred < 0 ? this.directory.bestNode : this.preferred;
   }
 

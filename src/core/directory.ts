@@ -9,6 +9,12 @@ const BITS = 32;
 /** Tiers that a node shares with its peers. */
 const SHARED_TIERS = [Tier.dram, Tier.ssd];
 
+/** Blocks up to `until`, from where the run before ends, lie on `node`. */
+export interface PooledRun {
+  readonly node: number;
+  readonly until: number;
+}
+
 export class Directory {
   /** After `match`: leading cached blocks on each node. */
   readonly matched: Int32Array;
@@ -75,6 +81,42 @@ export class Directory {
       depth++;
     }
     return depth;
+  }
+
+  /** Leading blocks that some node holds, one here and one there. */
+  pooledBlocks(blocks: BlockSpan): number {
+    let depth = 0;
+    for (; depth < blocks.length; depth++) {
+      let any = 0;
+      for (let word = 0; word < this.words; word++) any |= this.holders(blocks.at(depth), word);
+      if (any === 0) break;
+    }
+    return depth;
+  }
+
+  /**
+   * Where `target` can get the leading blocks that it has not: runs, each from the node with the
+   * longest at that place (the least id among equals).
+   */
+  runsFor(target: number, blocks: BlockSpan, toBlock: number): PooledRun[] {
+    const runs: PooledRun[] = [];
+    let depth = 0;
+    while (depth < toBlock) {
+      if (this.has(target, blocks.at(depth))) {
+        depth++;
+        continue;
+      }
+      let best: PooledRun = { node: -1, until: depth };
+      for (let node = 0; node < this.nodes; node++) {
+        let until = depth;
+        while (until < toBlock && this.has(node, blocks.at(until))) until++;
+        if (until > best.until) best = { node, until };
+      }
+      if (best.node < 0) break;
+      runs.push(best);
+      depth = best.until;
+    }
+    return runs;
   }
 
   has(node: number, block: number): boolean {

@@ -59,6 +59,10 @@ export interface Dispatch {
   readonly sourceBlocks: number;
   /** Leading blocks that the target node is believed to hold. */
   readonly localBlocks: number;
+  /** Empty when any source may do for all; else source i serves the blocks before untils[i]. */
+  readonly untils: readonly number[];
+  /** Node whose DRAM is to keep each block of the prompt; empty: all on the target node. */
+  readonly nodes: readonly number[];
 }
 
 /** Instance to conductor: prompt done, first token out. */
@@ -164,6 +168,8 @@ export interface FetchBlocks {
   readonly request: Request;
   readonly instance: number;
   readonly sources: readonly number[];
+  /** As in Dispatch. */
+  readonly untils: readonly number[];
   readonly sourceBlocks: number;
 }
 
@@ -227,9 +233,12 @@ export interface SaveBlocks {
   readonly kind: 'saveBlocks';
   readonly request: Request;
   readonly instance: number;
+  /** 0 when they are made. */
   readonly step: number;
   readonly fromBlock: number;
   readonly toBlock: number;
+  /** Node whose DRAM is to keep each of these blocks; empty: all on the own one. */
+  readonly nodes: readonly number[];
 }
 
 /** Instance to store: working blocks are not needed any more (saves under way finish first). */
@@ -395,6 +404,38 @@ export interface LeaseRelease {
   readonly lease: number;
 }
 
+/** Source store to destination store: slots for blocks that I will write. */
+export interface WriteRequest {
+  readonly kind: 'writeRequest';
+  readonly write: number;
+  readonly blocks: readonly number[];
+  /** The block before each in its chain, or -1, and its place in that chain. */
+  readonly parents: readonly number[];
+  readonly depths: readonly number[];
+}
+
+/** Slots for the blocks at `places` of those asked for: the others are there, or have no room. */
+export interface WriteGrant {
+  readonly kind: 'writeGrant';
+  readonly write: number;
+  readonly places: readonly number[];
+  readonly range: SlotRange;
+}
+
+/** Source store to destination store: so many leading blocks of the grant are written. */
+export interface WriteEnded {
+  readonly kind: 'writeEnded';
+  readonly write: number;
+  readonly blocksDone: number;
+  readonly checksums: Int32Array | null;
+}
+
+/** Source store to destination store after a reset: of all its writes there, those under way. */
+export interface WritesOpen {
+  readonly kind: 'writesOpen';
+  readonly writes: readonly number[];
+}
+
 // --- results of what a machine started at its host ------------------------------------------
 
 export interface Wake {
@@ -492,6 +533,10 @@ export type Body =
   | LeaseRequest
   | LeaseGrant
   | LeaseRelease
+  | WriteRequest
+  | WriteGrant
+  | WriteEnded
+  | WritesOpen
   | Wake
   | TransferEnded
   | SlotReleased

@@ -16,6 +16,8 @@ interface Fetch {
   readonly request: Request;
   readonly instance: number;
   readonly sources: readonly number[];
+  /** Empty, or the block up to which each source serves. */
+  readonly untils: readonly number[];
   /** Sources asked so far. */
   tried: number;
   /** Indices into the request's blocks, and the slots filling for them. */
@@ -24,8 +26,10 @@ interface Fetch {
   /** Slots kept from eviction until the request acquires, in DRAM and on SSD. */
   readonly kept: number[];
   readonly keptOnSsd: number[];
-  /** Wanted blocks that the source has too, in another tier: asked for after this move. */
+  /** Wanted blocks that are asked for after this move. */
   readonly later: number[];
+  /** The source has more, in another tier. */
+  goesOn: boolean;
   /** Indices that arrived. */
   readonly arrived: number[];
   /** Lease asked for or held, or 0. */
@@ -73,18 +77,20 @@ export class PeerFetches {
   }
 
   begin(body: FetchBlocks): void {
-    const { request, instance, sources, sourceBlocks } = body;
+    const { request, instance, sources, untils, sourceBlocks } = body;
     this.drop(request.id);
     const fetch: Fetch = {
       request,
       instance,
       sources,
+      untils,
       tried: 0,
       wanted: [],
       slots: [],
       kept: [],
       keptOnSsd: [],
       later: [],
+      goesOn: false,
       arrived: [],
       lease: 0,
       askedNs: 0,
@@ -123,7 +129,12 @@ export class PeerFetches {
   /** Asks the next source for what is still missing, or gives up. */
   private askSource(fetch: Fetch): void {
     const { world, leaseIds, requestOf } = this;
-    const most = Math.min(fetch.sources.length, 1 + world.settings.fetchRetries);
+    const { sources, untils } = fetch;
+    const spread = untils.length > 0;
+    const most = spread
+      ? sources.length
+      : Math.min(sources.length, 1 + world.settings.fetchRetries);
+    if (spread) this.takeRun(fetch);
     fetch.lease = 0;
     if (fetch.slots.length === 0 || fetch.tried >= most) {
       this.abandon(fetch, 0, false);
@@ -140,6 +151,19 @@ export class PeerFetches {
     world.host.send(store, { kind: 'leaseRequest', lease, blocks: ids });
   }
 
+  /** Puts off what the next source does not serve; passes over sources that serve nothing. */
+  private takeRun(fetch: Fetch): void {
+    const { untils, wanted } = fetch;
+    while (fetch.tried < untils.length && wanted.length > 0 && wanted[0] >= untils[fetch.tried]) {
+      fetch.tried++;
+    }
+    let run = 0;
+    while (run < wanted.length && wanted[run] < untils[fetch.tried]) run++;
+    if (run === wanted.length) return;
+    fetch.later.push(...wanted.slice(run));
+    this.abandon(fetch, run, false);
+  }
+
   granted(grant: LeaseGrant): void {
     const { world, book } = this;
     const fetch = this.fetches.get(this.requestOf.get(grant.lease) ?? -1);
@@ -150,8 +174,15 @@ export class PeerFetches {
     fetch.validUntilNs = fetch.askedNs + grant.ttlNs - world.settings.guardNs;
     const granted = this.isLate(fetch) ? 0 : grant.range.slots.length;
     if (granted < fetch.slots.length) {
-      if (grant.more && granted > 0) fetch.later.push(...fetch.wanted.slice(granted));
-      else world.host.count(Count.staleMiss, fetch.slots.length - granted);
+      const missing = fetch.wanted.slice(granted);
+      if (grant.more && granted > 0) {
+        fetch.later.unshift(...missing);
+        fetch.goesOn = true;
+      } else {
+        // Without them the rest of the prefix is of no use.
+        world.host.count(Count.staleMiss, missing.length + fetch.later.length);
+        fetch.later.length = 0;
+      }
       this.abandon(fetch, granted, false);
     }
     if (granted === 0) {
@@ -161,7 +192,7 @@ export class PeerFetches {
     }
     const { request, instance, slots } = fetch;
     let tokens = 0;
-    for (const index of fetch.wanted) tokens += book.tokensOf(request, index);
+    for (const index of fetch.wanted) tokens += book.tokensOf(fetch, index);
     const moving = {
       kind: 'fetch' as const,
       request: request.id,
@@ -171,6 +202,7 @@ export class PeerFetches {
       sources: NONE,
       tier: Tier.dram,
       exclusive: false,
+      write: 0,
     };
     const node = fetch.sources[fetch.tried - 1];
     const source = { node, tier: grant.tier, instance: -1, slots: grant.range };
@@ -200,11 +232,14 @@ export class PeerFetches {
     if (!ended.ok) this.world.host.count(Count.transferFailed, 1);
     const missing = [...fetch.wanted.slice(done), ...fetch.later];
     // What the source has in another tier, it is asked for again.
-    if (ended.ok && fetch.later.length > 0) fetch.tried--;
+    if (ended.ok && fetch.goesOn) fetch.tried--;
+    fetch.goesOn = false;
+    const lost = done < fetch.wanted.length && fetch.untils.length > 0;
     fetch.slots.length = 0;
     fetch.wanted.length = 0;
     fetch.later.length = 0;
-    if (missing.length > 0 && ended.cause !== 'timeout') this.retry(fetch, missing);
+    const on = missing.length > 0 && ended.cause !== 'timeout' && !lost;
+    if (on) this.retry(fetch, missing);
     else this.answer(fetch);
   }
 
@@ -218,7 +253,12 @@ export class PeerFetches {
     const dram = this.tiers.dram.pool;
     const { blocks } = fetch.request;
     for (const index of missing) {
-      if (dram.find(blocks.at(index)) >= 0) break;
+      const here = dram.find(blocks.at(index));
+      if (here >= 0) {
+        dram.lease(here);
+        fetch.kept.push(here);
+        continue;
+      }
       const parent = index > 0 ? dram.find(blocks.at(index - 1)) : -1;
       const slot = dram.allocate(blocks.at(index), parent, index);
       if (slot < 0) break;

@@ -41,6 +41,7 @@ export const POLICY_KINDS = [
   'batching',
   'queue',
   'tiering',
+  'placement',
 ] as const;
 export type PolicyKind = (typeof POLICY_KINDS)[number];
 
@@ -58,6 +59,7 @@ export interface PolicyPorts {
   readonly batching: { readonly context: EngineContext; readonly policy: BatchingPolicy };
   readonly queue: { readonly context: EngineContext; readonly policy: QueuePolicy };
   readonly tiering: { readonly context: TieringContext; readonly policy: TieringPolicy };
+  readonly placement: { readonly context: PlacementContext; readonly policy: PlacementPolicy };
 }
 
 /** What the files of each kind export. */
@@ -119,6 +121,12 @@ export function defineTiering<const T extends Params>(
   definition: Definition<TieringContext, TieringPolicy, T>,
 ): PolicyModule<TieringContext, TieringPolicy, T> {
   return { kind: 'tiering', ...definition };
+}
+
+export function definePlacement<const T extends Params>(
+  definition: Definition<PlacementContext, PlacementPolicy, T>,
+): PolicyModule<PlacementContext, PlacementPolicy, T> {
+  return { kind: 'placement', ...definition };
 }
 
 // --- eviction ---------------------------------------------------------------------------------
@@ -224,6 +232,31 @@ export interface TieringPolicy {
   onEvict(block: number): boolean;
   /** A prompt read it from SSD. `dramUsedRatio` is the share of DRAM slots in use. */
   onSsdHit(block: number, dramUsedRatio: number): Promotion;
+}
+
+// --- placement --------------------------------------------------------------------------------
+
+/** The nodes with DRAM for cached blocks, of which there is at least one. */
+export interface PlacementContext {
+  readonly nodes: readonly { readonly id: number; readonly dramSlots: number }[];
+  /** Uniform in [0, 1), a named stream of this policy. */
+  random(): number;
+}
+
+/** What the conductor believes of the nodes' DRAM. */
+export interface PlacementView {
+  /** Ids of the nodes with DRAM for cached blocks. */
+  readonly nodes: readonly number[];
+  /** Share of a node's slots that hold blocks. */
+  usedRatio(node: number): number;
+}
+
+/** Which node's DRAM keeps a block that is computed. */
+export interface PlacementPolicy {
+  /** False when all stay where they are computed: `place` is not asked. */
+  readonly spreads: boolean;
+  /** The node for a block that `ownNode` will compute: one of the view's nodes. */
+  place(block: number, ownNode: number, view: PlacementView): number;
 }
 
 // --- scheduling -------------------------------------------------------------------------------

@@ -104,15 +104,21 @@ export class PrefillSide {
       ends.report(request, Outcome.rejectedQueueFull, nowNs);
       return;
     }
-    const { sources, sourceBlocks } = body;
+    const { sources, untils, sourceBlocks } = body;
     const fetches = sources.length > 0 && sourceBlocks > body.localBlocks;
     prompts.enqueue(key, body, fetches, nowNs);
     if (this.world.settings.prefetch)
       host.send(ownStore(this.world), { kind: 'prefetch', request });
     if (!fetches) return;
     const instance = spec.id;
-    const ask: M.FetchBlocks = { kind: 'fetchBlocks', request, instance, sources, sourceBlocks };
-    host.send(ownStore(this.world), ask);
+    host.send(ownStore(this.world), {
+      kind: 'fetchBlocks',
+      request,
+      instance,
+      sources,
+      untils,
+      sourceBlocks,
+    });
   }
 
   onFetched(nowNs: number, body: M.Fetched): void {
@@ -219,7 +225,9 @@ export class PrefillSide {
     if (toBlock > fromBlock) {
       const store = ownStore(this.world);
       const instance = spec.id;
-      host.send(store, { kind: 'saveBlocks', request, instance, step, fromBlock, toBlock });
+      const spread = prompt.nodes.length > 0;
+      const nodes = spread ? prompt.nodes.slice(fromBlock, toBlock) : NONE;
+      host.send(store, { kind: 'saveBlocks', request, instance, step, fromBlock, toBlock, nodes });
     }
     if (prompt.space === 'granted') this.handoff.stream(prompt, stepEnd, step);
   }

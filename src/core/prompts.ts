@@ -39,6 +39,8 @@ export interface Prompt {
   state: PromptState;
   cancelled: boolean;
   expectedBlocks: number;
+  /** Node that is to keep each block, as dispatched; empty: the own one. */
+  readonly nodes: readonly number[];
   /** Transfers that bring what is cached of it into HBM. */
   loads: readonly number[];
   hitBlocks: number;
@@ -125,6 +127,7 @@ export class Prompts {
       state,
       cancelled: false,
       expectedBlocks,
+      nodes: body.nodes,
       loads: NONE,
       hitBlocks: 0,
       doneTokens,
@@ -154,6 +157,7 @@ export class Prompts {
       state: PromptState.ready,
       cancelled: false,
       expectedBlocks: 0,
+      nodes: NONE,
       loads: NONE,
       hitBlocks: 0,
       doneTokens: 0,

@@ -57,6 +57,8 @@ export interface ConductorSettings {
   readonly congestion: boolean;
   /** Policies see the loads of instances as of the last whole multiple of this; 0: as of now. */
   readonly stalenessNs: number;
+  /** Whether an instance may get blocks from other nodes than its own. */
+  readonly pooled: boolean;
 }
 
 export interface Settings {

@@ -12,6 +12,7 @@ import { Count, type Machine } from './host.ts';
 import { LeaseTable } from './lease-table.ts';
 import type * as M from './messages.ts';
 import { PeerFetches } from './peer-fetch.ts';
+import { PeerWrites, type Saver } from './peer-write.ts';
 import { cachedTokens } from './request.ts';
 import { Restorable } from './snapshot.ts';
 import type { TierPool } from './tier-pool.ts';
@@ -44,6 +45,7 @@ export class StoreNode extends Restorable implements Machine {
   private readonly book: TransferBook;
   private readonly leases: LeaseTable;
   private readonly fetches: PeerFetches;
+  private readonly writes: PeerWrites;
   private parkedBytes = 0;
 
   constructor(
@@ -60,6 +62,7 @@ export class StoreNode extends Restorable implements Machine {
     this.tiers = new CacheTiers(world, blocks, this.book);
     this.leases = new LeaseTable(this.tiers);
     this.fetches = new PeerFetches(world, incarnation, this.tiers, this.book);
+    this.writes = new PeerWrites(world, incarnation, this.tiers, this.book);
     for (const tenant of tenants) {
       const cache = settings.hbmCache ? this.makeHbmCache(tenant, blocks) : null;
       this.memories.set(tenant.id, new WorkingMemory(tenant.id, tenant.kvCapacityBytes, cache));
@@ -87,6 +90,7 @@ export class StoreNode extends Restorable implements Machine {
   handle(fact: M.Fact): void {
     this.world.clock.nowNs = fact.atNs;
     if (fact.atNs >= this.leases.nextExpiryNs) this.leases.expire(fact.atNs);
+    if (fact.atNs >= this.writes.nextExpiryNs) this.writes.expire(fact.atNs);
     this.dispatch(fact, fact.body);
     this.tiers.flush();
     this.flushDeltas();
@@ -116,6 +120,14 @@ export class StoreNode extends Restorable implements Machine {
         return this.onLeaseRequest(fact, body);
       case 'leaseGrant':
         return this.fetches.granted(body);
+      case 'writeRequest':
+        return this.writes.grant(fact.from, body);
+      case 'writeGrant':
+        return this.onWriteGrant(fact, body);
+      case 'writeEnded':
+        return this.writes.written(fact.from, body);
+      case 'writesOpen':
+        return this.writes.stillOpen(fact.from, body);
       case 'leaseRelease':
         return this.leases.end(fact.from, body.lease);
       case 'unreserve':
@@ -153,6 +165,7 @@ export class StoreNode extends Restorable implements Machine {
   /** Nothing is held, leased or moving once all that can run out has run out; for tests. */
   checkIdle(nowNs: number): void {
     this.leases.expire(nowNs);
+    this.writes.expire(nowNs);
     for (const memory of this.memories.values()) {
       memory.dropExpired(nowNs);
       assert(memory.isIdle, `working memory of instance ${memory.instance} is held`);
@@ -160,6 +173,7 @@ export class StoreNode extends Restorable implements Machine {
     }
     assert(this.book.size === 0, 'a transfer is under way');
     assert(this.fetches.size === 0, 'a fetch is under way');
+    assert(this.writes.size === 0, 'a write to or by a peer is under way');
     assert(this.parkedBytes === 0, 'parked bytes are left');
     this.tiers.checkIdle();
   }
@@ -281,6 +295,7 @@ export class StoreNode extends Restorable implements Machine {
         sources: NONE,
         tier: Tier.dram,
         exclusive: false,
+        write: 0,
       },
       {
         source: book.place(Tier.dram, null),
@@ -381,32 +396,49 @@ export class StoreNode extends Restorable implements Machine {
   }
 
   private onSave(body: M.SaveBlocks): void {
-    const { request, instance, fromBlock, toBlock } = body;
+    if (body.nodes.length > 0) this.writes.askAll(body, this.world.node.id, this.keeper(body));
+    this.saveHere(body);
+  }
+
+  /** Saves the blocks that this node is to keep. */
+  private saveHere(body: M.SaveBlocks): void {
+    const { request, fromBlock, toBlock, nodes } = body;
     const { dram, world, book } = this;
     if (dram.capacitySlots === 0) return;
     const { blocks } = request;
+    const { id: own } = world.node;
     const slots: number[] = [];
     let tokens = 0;
     let parent = fromBlock > 0 ? dram.find(blocks.at(fromBlock - 1)) : -1;
     for (let i = fromBlock; i < toBlock; i++) {
       let slot = dram.find(blocks.at(i));
       if (slot >= 0) dram.touch(slot);
-      else {
+      else if (nodes.length === 0 || nodes[i - fromBlock] === own) {
         slot = dram.allocate(blocks.at(i), parent, i);
         if (slot < 0) {
           world.host.count(Count.droppedSave, toBlock - i);
           break;
         }
         slots.push(slot);
-        tokens += book.tokensOf(request, i);
+        tokens += book.tokensOf(body, i);
       }
       parent = slot;
     }
     if (slots.length === 0) return;
+    this.keeper(body).moves++;
+    this.move('save', body, Tier.dram, slots, tokens, body.step);
+  }
+
+  /** The memory that a save is made from. */
+  private keeper({ request, instance }: M.SaveBlocks): Holding {
     const holding = this.memory(instance).of(request.id, request.attempt);
     assert(holding !== undefined, 'a save of a request that holds no memory');
-    holding.moves++;
-    this.move('save', body, Tier.dram, slots, tokens, body.step);
+    return holding;
+  }
+
+  private onWriteGrant(fact: M.Fact, grant: M.WriteGrant): void {
+    const saver = this.writes.begin(fact.from, grant);
+    if (saver !== null) this.moveEnded(saver, fact.atNs);
   }
 
   private onPark(from: Address, body: M.Park): void {
@@ -432,6 +464,7 @@ export class StoreNode extends Restorable implements Machine {
         sources: NONE,
         tier: Tier.dram,
         exclusive: false,
+        write: 0,
       },
       {
         source: book.hbmPlace(instance),
@@ -467,6 +500,7 @@ export class StoreNode extends Restorable implements Machine {
         sources: NONE,
         tier,
         exclusive: false,
+        write: 0,
       },
       { source, target, tokens, blocks: slots.length, afterStep },
     );
@@ -492,7 +526,8 @@ export class StoreNode extends Restorable implements Machine {
         this.tiers.unlease(moving.tier, slots);
         break;
       case 'save':
-        this.tiers.settle(slots, ended);
+        if (moving.write === 0) this.tiers.settle(slots, ended);
+        else this.writes.ended(moving, ended);
         break;
       case 'park':
         this.parkEnded(moving, nowNs);
@@ -506,7 +541,7 @@ export class StoreNode extends Restorable implements Machine {
     this.moveEnded(moving, nowNs);
   }
 
-  private moveEnded(moving: Moving, nowNs: number): void {
+  private moveEnded(moving: Saver, nowNs: number): void {
     const memory = this.memory(moving.instance);
     const holding = memory.of(moving.request, moving.attempt);
     assert(holding !== undefined && holding.moves > 0, 'a move outlived its memory');
@@ -568,8 +603,11 @@ export class StoreNode extends Restorable implements Machine {
       this.tiers.dram.delta.resync = true;
       if (this.tiers.ssd !== null) this.tiers.ssd.delta.resync = true;
       for (const { delta } of this.hbmCaches) delta.resync = true;
-    } else if (addresses.isStore(peer)) this.fetches.peerReset(addresses.storeNode(peer));
-    else if (addresses.isInstance(peer)) this.onInstanceReset(addresses.instanceId(peer), nowNs);
+    } else if (addresses.isStore(peer)) {
+      const node = addresses.storeNode(peer);
+      this.fetches.peerReset(node);
+      for (const saver of this.writes.peerReset(node)) this.moveEnded(saver, nowNs);
+    } else if (addresses.isInstance(peer)) this.onInstanceReset(addresses.instanceId(peer), nowNs);
   }
 
   /** An instance of this node began anew: its memory is empty, and nobody waits for it. */

@@ -21,6 +21,8 @@ export interface Moving {
   readonly tier: Tier;
   /** What is read goes once the move is done. */
   readonly exclusive: boolean;
+  /** The write that a save onto another node is, or 0. */
+  readonly write: number;
 }
 
 /** What a transfer needs beside its Moving. */
@@ -120,7 +122,7 @@ export class TransferBook {
     return { node: this.world.node.id, tier: Tier.hbm, instance, slots: null };
   }
 
-  tokensOf(request: Request, index: number): number {
+  tokensOf({ request }: { readonly request: Request }, index: number): number {
     const { blockTokens } = this.world.kv;
     return Math.min(blockTokens, request.inputTokens - index * blockTokens);
   }

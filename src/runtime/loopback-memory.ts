@@ -26,6 +26,9 @@ export interface MemoryWorld {
   isInHbm(instance: number, block: number): boolean;
 }
 
+/** Requests that are over and keep their pages. */
+const ENDED_KEPT = 64;
+
 export class LoopbackMemory {
   private readonly world: MemoryWorld;
   private readonly tokenBytes: number;
@@ -38,6 +41,8 @@ export class LoopbackMemory {
   /** What an instance computed or loaded; its HBM cache says which of these it still has. */
   private readonly kept = new Map<string, Uint8Array>();
   private readonly expected: Uint8Array;
+  /** Requests that are over, whose pages are still there. */
+  private readonly ended: number[] = [];
 
   constructor(world: MemoryWorld) {
     this.world = world;
@@ -138,8 +143,14 @@ export class LoopbackMemory {
     }
   }
 
-  /** The request is over. Moves under way keep what they read. */
-  forget(request: number): void {
+  /**
+   * The request is over. Moves under way keep what they read, but a save onto another node may only
+   * begin: its store holds the pages until then, and here the last few requests that ended do.
+   */
+  forget(ended: number): void {
+    this.ended.push(ended);
+    if (this.ended.length <= ENDED_KEPT) return;
+    const request = this.ended.shift()!;
     for (const key of this.pages.keys()) if (key.endsWith(`/${request}`)) this.pages.delete(key);
   }
 

@@ -209,9 +209,11 @@ export class Loopback {
   }
 
   /** Last token of a stream: where the step that makes it ends, else the end of the prompt. */
-  private endToken({ request, afterStep }: Transfer, step: Step | null): number {
+  private endToken({ kind, request, afterStep }: Transfer, step: Step | null): number {
     const chunk = step?.chunks.find((candidate) => candidate.request === request);
-    assert(afterStep === 0 || step !== null, 'a transfer follows a step that is not under way');
+    // A save onto another node is granted when its step may be over.
+    const follows = afterStep === 0 || step !== null || kind === 'save';
+    assert(follows, 'a transfer follows a step that is not under way');
     return chunk?.toToken ?? this.trace.inputTokens[request];
   }
 

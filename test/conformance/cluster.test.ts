@@ -204,6 +204,45 @@ describe.each(HOSTS)('$name', (kind) => {
     });
   });
 
+  describe('with blocks spread over nodes', () => {
+    const SPREADING = policyNames('placement').filter((name) => name !== 'local');
+
+    it.each(SPREADING)('%s finds them again and breaks no law', async (placement) => {
+      const topology = tinyTopology({ prefill: 3, decode: 1, coupled: 1, dramBlocks: 60 });
+      const plan = await tinyPlan({ topology, policies: { placement } });
+      const trace = randomTrace(3, { requests: 60, closed: 0.5, conversations: 3 });
+      const run = clusterOn(kind, { plan, trace });
+      await run.run();
+      checkAtRest(run, trace.distinctBlocks);
+      expect(outcomes(run)).toEqual(new Array(trace.requests).fill(Outcome.completed));
+      expect(run.causality.count('writeEnded')).toBeGreaterThan(10);
+      const peer = run.recorder.column(Mark.peerTokens).filter((tokens) => tokens > 0);
+      expect(peer.length).toBeGreaterThan(5);
+    });
+
+    it('brings a prefix together that lies on three nodes', async () => {
+      const topology = tinyTopology({ prefill: 4, decode: 1, dramBlocks: 60 });
+      const planned = await steered({ topology }, [{}, { sourceNode: 1, sourceBlocks: 9 }]);
+      const placement = {
+        name: 'by hand',
+        create: () => ({
+          spreads: true,
+          place: (block: number) => 1 + (Math.floor(block / 2) % 3),
+        }),
+      };
+      const plan = { ...planned, policies: { ...planned.policies, placement } };
+      const trace = traceOf([
+        { atNs: 0, blocks: range(0, 9), outputTokens: 2 },
+        { atNs: 0, blocks: range(0, 12), outputTokens: 2, parent: 0, thinkNs: 100_000 },
+      ]);
+      const run = clusterOn(kind, { plan, trace });
+      await run.run();
+      checkAtRest(run, trace.distinctBlocks);
+      expect(run.causality.count('leaseRequest')).toBe(5);
+      expect(run.recorder.column(Mark.peerTokens)[1]).toBe(9 * BLOCK_TOKENS);
+    });
+  });
+
   describe('with an SSD', () => {
     it.each(policyNames('tiering'))('%s moves blocks and breaks no law', async (tiering) => {
       const topology = tinyTopology({

@@ -51,7 +51,14 @@ const release = (request: number) =>
 function fill(id: number, blocks: readonly number[]): string[] {
   const moves = settleMoves(acquire(id, blocks));
   const request = requestOf(id, blocks);
-  const save = { kind: 'saveBlocks', request, instance: 0, step: 1, fromBlock: 0 } as const;
+  const save = {
+    kind: 'saveBlocks',
+    request,
+    instance: 0,
+    step: 1,
+    fromBlock: 0,
+    nodes: [],
+  } as const;
   moves.push(...settleMoves(store.tell({ ...save, toBlock: blocks.length }, instance)));
   moves.push(...settleMoves(release(id)));
   store.machine.check();
@@ -76,7 +83,7 @@ describe('write-back', () => {
     acquire(1, [9]);
     const request = requestOf(1, [9]);
     const saving = store.tell(
-      { kind: 'saveBlocks', request, instance: 0, step: 1, fromBlock: 0, toBlock: 1 },
+      { kind: 'saveBlocks', request, instance: 0, step: 1, fromBlock: 0, toBlock: 1, nodes: [] },
       instance,
     );
     const demote = saving.transfers.find(({ kind }) => kind === 'demote')!;
@@ -97,7 +104,7 @@ describe('write-back', () => {
     acquire(1, [10, 11, 12, 13]);
     const request = requestOf(1, [10, 11, 12, 13]);
     const done = store.tell(
-      { kind: 'saveBlocks', request, instance: 0, step: 1, fromBlock: 0, toBlock: 4 },
+      { kind: 'saveBlocks', request, instance: 0, step: 1, fromBlock: 0, toBlock: 4, nodes: [] },
       instance,
     );
     expect(done.of('count')).toEqual([
@@ -183,7 +190,14 @@ describe('the other edges', () => {
     store.nowNs = 3e9;
     acquire(0, [0, 1]);
     const request = requestOf(0, [0, 1]);
-    const save = { kind: 'saveBlocks', request, instance: 0, step: 1, fromBlock: 0 } as const;
+    const save = {
+      kind: 'saveBlocks',
+      request,
+      instance: 0,
+      step: 1,
+      fromBlock: 0,
+      nodes: [],
+    } as const;
     const [transfer] = store.tell({ ...save, toBlock: 2 }, instance).transfers;
     const saved = store.tell(ended(transfer));
     expect(saved.of('wakeAt')).toEqual([[10e9, HEARTBEAT]]);
@@ -219,7 +233,14 @@ describe('a peer that reads from both tiers', () => {
   it('asks again for the rest', async () => {
     await use('write-back');
     const request = requestOf(5, [1, 2, 3, 4]);
-    const fetch = { kind: 'fetchBlocks', request, instance: 0, sources: [1], sourceBlocks: 4 };
+    const fetch = {
+      kind: 'fetchBlocks',
+      request,
+      instance: 0,
+      sources: [1],
+      untils: [],
+      sourceBlocks: 4,
+    };
     const peer = cluster.addresses.store(1);
     const grant = (lease: number, tier: Tier, blocks: number, more: boolean) => {
       const slots = Array.from({ length: blocks }, (_, i) => i);

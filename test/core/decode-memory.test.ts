@@ -102,6 +102,8 @@ describe.each(['recompute', 'swap'] as const)('preemption by %s', (preemption) =
         request,
         decodeInstance: 0,
         sources: [],
+        untils: [],
+        nodes: [],
         sourceBlocks: 0,
         localBlocks: 0,
       } as const;

@@ -38,6 +38,8 @@ function dispatch(more: Partial<Dispatch> = {}): Dispatch {
     sources: [],
     sourceBlocks: 0,
     localBlocks: 0,
+    untils: [] as readonly number[],
+    nodes: [] as readonly number[],
     ...more,
   };
 }

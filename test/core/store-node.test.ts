@@ -42,6 +42,7 @@ const save = (request: Request) =>
     step: 1,
     fromBlock: 0,
     toBlock: request.blocks.length,
+    nodes: [],
   }) as const;
 
 /** Computes a prompt: its blocks are in DRAM afterwards. */
@@ -49,7 +50,15 @@ function fill(id: number, blocks: readonly number[]): void {
   const request = requestOf(id, blocks);
   store.tell(acquire(request), instance);
   const saved = store.tell(
-    { kind: 'saveBlocks', request, instance: 0, step: 1, fromBlock: 0, toBlock: blocks.length },
+    {
+      kind: 'saveBlocks',
+      request,
+      instance: 0,
+      step: 1,
+      fromBlock: 0,
+      toBlock: blocks.length,
+      nodes: [],
+    },
     instance,
   );
   for (const transfer of saved.transfers) store.tell(ended(transfer));
@@ -222,7 +231,13 @@ describe('a store that lends blocks', () => {
 
 describe('a store that fetches', () => {
   const request = requestOf(5, [1, 2, 3, 4]);
-  const fetchBlocks = { kind: 'fetchBlocks', request, instance: 0, sourceBlocks: 4 } as const;
+  const fetchBlocks = {
+    kind: 'fetchBlocks',
+    request,
+    instance: 0,
+    untils: [],
+    sourceBlocks: 4,
+  } as const;
 
   /** Begins a fetch of blocks 1 to 4; answers the lease that it asks for. */
   function begin(sources: readonly number[]): number {

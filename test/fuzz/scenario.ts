@@ -85,6 +85,7 @@ function policiesOf(dice: Dice): TinyPlan['policies'] & object {
   const eviction = policyNames('eviction').filter((name) => !LEFT_OUT.includes(name));
   return {
     eviction: dice.pick(...eviction),
+    placement: dice.pick('local', 'local', ...policyNames('placement')),
     tiering: dice.pick(...policyNames('tiering')),
     ssdEviction: dice.pick('fifo', dice.pick(...eviction)),
     hbmEviction: dice.pick('leaf-lru', dice.pick(...eviction)),

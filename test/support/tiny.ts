@@ -193,7 +193,7 @@ export const TINY_SETTINGS: Settings = {
     prefetch: false,
   },
   workload: { attempts: 3 },
-  conductor: { term: 1, congestion: false, stalenessNs: 0 },
+  conductor: { term: 1, pooled: true, congestion: false, stalenessNs: 0 },
 };
 
 export type PolicyNames = Record<PolicyKey, string>;
@@ -203,6 +203,7 @@ export const TINY_POLICIES: PolicyNames = {
   hbmEviction: 'leaf-lru',
   ssdEviction: 'fifo',
   tiering: 'write-back',
+  placement: 'local',
   prefill: 'kvcache-centric',
   decode: 'least-tbt',
   disaggregation: 'always',

@@ -47,6 +47,8 @@ export const MOONCAKE_16: Config = {
     hbmEviction: 'leaf-lru',
     ssdEviction: 'fifo',
     tiering: 'write-back',
+    pool: 'pooled',
+    placement: 'local',
     prefetch: 'off',
     watermark: 0.9,
     lowWatermark: 0.85,
