@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    exclude: ['test/gpu/**', 'node_modules/**'],
     globalSetup: ['test/support/build.ts'],
     testTimeout: 60_000,
     coverage: { include: ['src/**/*.ts'] },

@@ -21,7 +21,8 @@
       "sources": ["<!@(ls binding/*.cc)"],
       "include_dirs": ["src", "<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS"],
-      "libraries": ["-lpthread", "-ldl"]
+      "libraries": ["-lpthread", "-ldl"],
+      "ldflags": ["-static-libstdc++", "-static-libgcc"]
     }
   ]
 }

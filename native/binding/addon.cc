@@ -22,6 +22,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   binding::AddEngine(env, exports);
   binding::AddSsd(env, exports);
   binding::AddFabric(env, exports);
+  binding::AddGpu(env, exports);
   return exports;
 }
 

@@ -9,5 +9,6 @@ namespace moontide::binding {
 void AddEngine(Napi::Env env, Napi::Object exports);
 void AddSsd(Napi::Env env, Napi::Object exports);
 void AddFabric(Napi::Env env, Napi::Object exports);
+void AddGpu(Napi::Env env, Napi::Object exports);
 
 }  // namespace moontide::binding

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "crc32c.h"
@@ -15,6 +16,9 @@ constexpr int64_t kSecondNs = 1'000'000'000;
 
 // Records kept free in the journal for removals when the disk is full.
 constexpr size_t kReservedRecords = 84 * 64;
+
+// Verified between two rounds with the device.
+constexpr uint32_t kVerifyBytes = 256 * 1024;
 
 // How long after a full disk growing is tried again.
 constexpr int64_t kGrowAgainNs = kSecondNs;
@@ -104,7 +108,9 @@ void SsdStore::run() {
       deliver();
       if (quiet()) break;
       done_.clear();
-      io_->wait(done_, scrubWaitNs());
+      // What was started goes to the device here; what arrived before is verified behind it.
+      io_->wait(done_, arrived_.empty() ? scrubWaitNs() : 0);
+      verifySome();
       for (IoOp* op : done_) finish(static_cast<Task*>(op));
     }
   }
@@ -356,7 +362,9 @@ void SsdStore::listBlocks(SsdBatch& batch) {
 void SsdStore::finish(Task* task) {
   switch (task->task) {
     case TaskKind::get:
-      return finishGet(task);
+      getsInFlight_--;
+      arrived_.push_back(task);
+      return;
     case TaskKind::put:
       return finishPut(task);
     case TaskKind::scrub:
@@ -365,6 +373,16 @@ void SsdStore::finish(Task* task) {
       return finishSync(task);
     case TaskKind::journal:
       return finishJournal(task);
+  }
+}
+
+// A little at a time: in between the device is given more to do.
+void SsdStore::verifySome() {
+  for (uint32_t bytes = 0; !arrived_.empty() && bytes < kVerifyBytes;) {
+    Task* task = arrived_.front();
+    arrived_.pop_front();
+    bytes += task->sizeBytes;
+    finishGet(task);
   }
 }
 
@@ -380,10 +398,10 @@ void SsdStore::finishGet(Task* task) {
     task->retried = true;
     task->error = 0;
     task->doneBytes = 0;
+    getsInFlight_++;
     return io_->submit(task);
   }
   if (good && task->second != nullptr) memcpy(item.data, task->data, slot.lengthBytes);
-  getsInFlight_--;
   work_.bytesRead += task->sizeBytes;
   item.sizeBytes = slot.lengthBytes;
   item.crc = slot.crc;

@@ -174,6 +174,7 @@ class SsdStore {
   void startScrub();
 
   void finish(Task* task);
+  void verifySome();
   void finishGet(Task* task);
   void finishPut(Task* task);
   void finishScrub(Task* task);
@@ -226,6 +227,7 @@ class SsdStore {
   std::vector<std::unique_ptr<Task>> tasks_;
   std::vector<Task*> freeTasks_;
   std::vector<IoOp*> done_;
+  std::deque<Task*> arrived_;  // Gets off the device, not yet verified.
 
   // Group commit: written -> syncing -> synced -> journaling -> answered.
   std::vector<Task*> written_;

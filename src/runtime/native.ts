@@ -4,6 +4,7 @@
  * is `data-plane.ts`.
  */
 import { createRequire } from 'node:module';
+import type { GpuAddon } from './native-gpu.ts';
 import type { SsdAddon } from './native-ssd.ts';
 import type { FabricOffer } from './rail-discovery.ts';
 
@@ -152,7 +153,7 @@ export interface NativeFabric {
 }
 
 /** What the addon exports. Bytes are borrowed for the call. */
-export interface NativeAddon extends SsdAddon {
+export interface NativeAddon extends SsdAddon, GpuAddon {
   /** Layout of everything that crosses the border; it must be `ABI`. */
   readonly abi: number;
   /** CRC-32C by SSE4.2 instructions, in place of tables. */
