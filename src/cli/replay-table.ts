@@ -19,11 +19,17 @@ export function replayTable(run: Replay): string {
 function heading({ result, resolved }: Replay): string {
   const { trace, durationNs, version } = result;
   const { instances, kv } = resolved.topology;
-  const count = (role: 'prefill' | 'decode') =>
-    instances.filter(({ roles }) => roles.includes(role)).length;
+  const count = (name: string) => instances.filter(({ roles }) => roles.join() === name).length;
+  const coupled = instances.length - count('prefill') - count('decode');
+  const groups = [
+    ...(count('prefill') + count('decode') === 0
+      ? []
+      : [`${count('prefill')} prefill + ${count('decode')} decode`]),
+    ...(coupled === 0 ? [] : [`${coupled} coupled`]),
+  ];
   const names = resolved.policies;
   const policies = [names.prefill, names.decode, names.eviction, names.admission];
-  const cluster = `${count('prefill')} prefill + ${count('decode')} decode instances, ${kv.model}`;
+  const cluster = `${groups.join(' + ')} instances, ${kv.model}`;
   return [
     paint('bold', `${integer(trace.requests)} requests in ${duration(durationNs)} on ${cluster}`),
     paint('dim', `policies ${policies.map((p) => p.name).join(', ')} · moontide ${version}`),

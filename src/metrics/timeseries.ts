@@ -144,9 +144,12 @@ export class TimeSeriesSampler implements Observer {
     this.sums.addSpan(PER_INSTANCE * instance + DECODE, fromNs, atNs, atNs - fromNs);
   }
 
-  private onStepEnded(instance: number, atNs: number, { durationNs }: StepEnded): void {
-    const row = PER_INSTANCE * instance + PREFILL;
-    this.sums.addSpan(row, atNs - durationNs, atNs, durationNs);
+  /** A batch that decodes alongside pays what it adds, as in the recorder. */
+  private onStepEnded(instance: number, atNs: number, ended: StepEnded): void {
+    const { durationNs, decodeNs, decoded } = ended;
+    const row = PER_INSTANCE * instance;
+    this.sums.addSpan(row + PREFILL, atNs - durationNs, atNs, durationNs - decodeNs);
+    if (decoded > 0) this.sums.addSpan(row + DECODE, atNs - durationNs, atNs, decodeNs);
   }
 
   private onTransferEnded(to: Address, atNs: number, ended: TransferEnded): void {
