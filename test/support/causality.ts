@@ -27,6 +27,8 @@ class Channel {
 interface Started {
   readonly atNs: number;
   readonly transfer: Transfer;
+  /** Of a stream: the last attempt that was granted space. */
+  readonly attempt: number;
 }
 
 export class Causality implements Observer {
@@ -118,9 +120,10 @@ export class Causality implements Observer {
   }
 
   /** What is freed is not read or written any more. */
-  private onFreed({ kind, request, instance }: Release | Unreserve): void {
-    for (const { transfer } of this.moving.values()) {
+  private onFreed({ kind, request, attempt, instance }: Release | Unreserve): void {
+    for (const { transfer, attempt: streaming } of this.moving.values()) {
       if (transfer.kind !== 'stream' || transfer.request !== request) continue;
+      if (attempt !== streaming) continue;
       const end = kind === 'release' ? transfer.source : transfer.target;
       const parked = kind === 'release' && end.instance < 0;
       const streams = parked || end.instance === instance;
@@ -199,11 +202,13 @@ export class Causality implements Observer {
     this.see(kind);
     this.must(!this.moving.has(key), `transfer ${key} started twice`);
     this.must(tokens >= 0 && bytes >= tokens, `transfer ${key} has ${bytes} bytes`);
-    this.moving.set(key, { atNs, transfer });
-    if (kind !== 'stream') return;
     const attempts = Array.from({ length: ATTEMPTS_MAX }, (_, attempt) => attempt);
-    const granted = attempts.some((a) => this.granted.has(`${from}/${attemptKey(request, a)}`));
-    this.must(granted, `${key} streams unreserved`);
+    const attempt = attempts.findLastIndex((a) =>
+      this.granted.has(`${from}/${attemptKey(request, a)}`),
+    );
+    this.moving.set(key, { atNs, transfer, attempt });
+    if (kind !== 'stream') return;
+    this.must(attempt >= 0, `${key} streams unreserved`);
     this.must(source.instance !== target.instance, `${key} streams to itself`);
   }
 
