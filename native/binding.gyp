@@ -23,6 +23,12 @@
       "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS"],
       "libraries": ["-lpthread", "-ldl"],
       "ldflags": ["-static-libstdc++", "-static-libgcc"]
+    },
+    {
+      "target_name": "baseline",
+      "type": "executable",
+      "sources": ["bench/baseline.c"],
+      "cflags": ["-O2"]
     }
   ]
 }

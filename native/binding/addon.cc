@@ -3,6 +3,7 @@
 
 #include "binding.h"
 #include "crc32c.h"
+#include "probe.h"
 
 namespace {
 
@@ -15,10 +16,19 @@ Napi::Value Crc32c(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), crc32c(start, bytes.Data(), bytes.ByteLength()));
 }
 
+// () -> { name: why not; empty where it is there }
+Napi::Value Probe(const Napi::CallbackInfo& info) {
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("io_uring", probeIoUring());
+  out.Set("cuda", probeCuda());
+  return out;
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("abi", 2);
   exports.Set("crcHardware", crc32cHardware());
   exports.Set("crc32c", Napi::Function::New(env, Crc32c, "crc32c"));
+  exports.Set("probe", Napi::Function::New(env, Probe, "probe"));
   binding::AddEngine(env, exports);
   binding::AddSsd(env, exports);
   binding::AddFabric(env, exports);

@@ -14,6 +14,7 @@
 
 #include "crc32c.h"
 #include "engine.h"
+#include "epoll.h"
 #include "local-channel.h"
 #include "memory.h"
 
@@ -133,7 +134,7 @@ class LocalRail final : public Rail {
   void endPeer(Peer* peer, Status status, const Operation* but);
   void endGuest(Guest* guest);
   void watch(int fd, void* who);
-  void events(int timeoutMs);
+  void events(int64_t timeoutNs);
   void acceptAll();
   void hear(Peer* peer);
   void hear(Guest* guest);
@@ -631,9 +632,9 @@ void LocalRail::hear(Peer* peer) {
   }
 }
 
-void LocalRail::events(int timeoutMs) {
+void LocalRail::events(int64_t timeoutNs) {
   epoll_event events[kEvents];
-  if (epoll_wait(epoll_, events, kEvents, timeoutMs) > 0) heard_ = true;
+  if (epollWait(epoll_, events, kEvents, timeoutNs) > 0) heard_ = true;
 }
 
 int LocalRail::poll(Completion* out, int max) {
@@ -670,7 +671,7 @@ void LocalRail::wait(int wakeFd, int64_t timeoutNs) {
     epoll_ctl(epoll_, EPOLL_CTL_ADD, wakeFd, &event);
     wakeFd_ = wakeFd;
   }
-  events(static_cast<int>((timeoutNs + 999'999) / 1'000'000));
+  events(timeoutNs);
 }
 
 Status LocalRail::cancel(Operation* op) {

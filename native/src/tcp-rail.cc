@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "engine.h"
+#include "epoll.h"
 #include "tcp-sockets.h"
 
 namespace moontide {
@@ -101,7 +102,7 @@ class TcpRail final : public Rail {
   void accept();
   void watch(Socket* socket, int fd);
   void list(Socket* socket);
-  void events(int timeoutMs);
+  void events(int64_t timeoutNs);
   void turns();
   void bury(Socket* socket);
   void end(Client* client, Status status, const Operation* but, Status butStatus);
@@ -340,9 +341,9 @@ void TcpRail::accept() {
   }
 }
 
-void TcpRail::events(int timeoutMs) {
+void TcpRail::events(int64_t timeoutNs) {
   epoll_event events[kEvents];
-  const int count = epoll_wait(epoll_, events, kEvents, timeoutMs);
+  const int count = epollWait(epoll_, events, kEvents, timeoutNs);
   for (int i = 0; i < count; i++) {
     if (events[i].data.ptr == nullptr) continue;
     if (events[i].data.ptr == this) {
@@ -427,7 +428,7 @@ void TcpRail::wait(int wakeFd, int64_t timeoutNs) {
   }
   const bool ticks = !clients_.empty() || !servers_.empty();
   if (ticks) timeoutNs = std::min(timeoutNs, kTickNs);
-  events(static_cast<int>((timeoutNs + 999'999) / 1'000'000));
+  events(timeoutNs);
 }
 
 Status TcpRail::cancel(Operation* op) {

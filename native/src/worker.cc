@@ -13,6 +13,8 @@ namespace moontide {
 namespace {
 
 constexpr int kPollMax = 64;
+// Between two callbacks while a rail is busy.
+constexpr int64_t kTellNs = 200'000;
 
 }  // namespace
 
@@ -127,11 +129,13 @@ void RailWorker::loop() {
       if (pollOnce() > 0) continue;
       if (now >= nextDeadlineNs_) checkDeadlines(now);
     }
+    tell(now);
     sleep();
   }
   takeQueue();
   if (isOpen_) closeRail("stopped");
   failQueued(Status::cancelled);
+  if (untold_) engine_->notify();
   std::vector<std::function<void()>> calls;
   {
     std::lock_guard lock(mutex_);
@@ -381,6 +385,17 @@ void RailWorker::finish(Completion* done, int count) {
       engine_->finishSlice(reinterpret_cast<Slice*>(done[i].operation), done[i].status, now);
     }
   }
+  untold_ = true;
+  tell(now);
+}
+
+// Tells of what has ended: at once when nothing else is open, else not more often than the callback
+// on the other side is worth.
+void RailWorker::tell(int64_t now) {
+  const bool idle = open_ == nullptr && urgent_.empty() && normal_.empty();
+  if (!untold_ || (!idle && now < toldNs_ + kTellNs)) return;
+  untold_ = false;
+  toldNs_ = now;
   engine_->notify();
 }
 
@@ -425,7 +440,8 @@ void RailWorker::checkDeadlines(int64_t now) {
 }
 
 int64_t RailWorker::sleepNs(int64_t now) const {
-  const int64_t until = isOpen_ ? nextDeadlineNs_ : reopenAtNs_;
+  int64_t until = isOpen_ ? nextDeadlineNs_ : reopenAtNs_;
+  if (untold_) until = std::min(until, toldNs_ + kTellNs);
   if (until == INT64_MAX) return 1'000'000'000;
   return std::clamp<int64_t>(until - now, 0, 1'000'000'000);
 }

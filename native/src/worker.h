@@ -106,6 +106,7 @@ class RailWorker : public std::enable_shared_from_this<RailWorker> {
   void checkDeadlines(int64_t now);
   int64_t sleepNs(int64_t now) const;
   void sleep();
+  void tell(int64_t now);
   void wake();
   void link(Slice* slice);
   void unlink(Slice* slice);
@@ -142,6 +143,9 @@ class RailWorker : public std::enable_shared_from_this<RailWorker> {
   Slice* open_ = nullptr;
   std::map<std::pair<uint32_t, uint32_t>, Remote> remotes_;
   std::map<PeerHandle, uint32_t> peerUses_;
+  // Events wait to be told; when the last were.
+  bool untold_ = false;
+  int64_t toldNs_ = 0;
   int64_t nextDeadlineNs_ = INT64_MAX;
   int64_t reopenAtNs_ = 0;
   int64_t backoffNs_ = 0;

@@ -1,7 +1,9 @@
 /** The command line. Thin: parse, call src/study, print. The only place that exits or prints. */
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../study/version.ts';
+import { addBenchCommand } from './bench.ts';
 import { addCacheCommand } from './cache.ts';
+import { addNativeCommand } from './native.ts';
 import { addPoliciesCommand } from './policies.ts';
 import { EXIT, reportError } from './problems.ts';
 import { addReplayCommand } from './replay.ts';
@@ -21,6 +23,8 @@ function program(): Command {
   addCacheCommand(command);
   addReproduceCommand(command);
   addTraceCommand(command);
+  addBenchCommand(command);
+  addNativeCommand(command);
   addPoliciesCommand(command);
   addSchemaCommand(command);
   return command;

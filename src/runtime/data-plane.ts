@@ -124,12 +124,15 @@ interface Job {
   attempts: number;
   kind: RailKind;
   /** Of the attempt under way: which slice, its rails (places in the tables), bytes before it. */
-  slices: number[];
-  ownRails: number[];
-  peerRails: number[];
+  slices: readonly number[];
+  ownRails: readonly number[];
+  peerRails: readonly number[];
   aheadOwn: number[];
   aheadPeer: number[];
 }
+
+/** The only slice of a block, over the first rails. */
+const FIRST: readonly number[] = [0];
 
 /** Errors that another attempt may mend. */
 const RETRY: ReadonlySet<Status> = new Set([
@@ -156,7 +159,8 @@ const WRONG_KIND: ReadonlySet<Status> = new Set([
   Status.notRegistered,
 ]);
 
-const nowNs = (): number => Number(process.hrtime.bigint());
+const nowNs = (): number => Math.round(performance.now() * 1e6);
+const NONE: readonly number[] = [];
 
 export class DataPlane {
   private readonly addon: NativeAddon;
@@ -173,6 +177,8 @@ export class DataPlane {
   private nextTag = 1;
   private pairs = new Int32Array(1);
   private queued = false;
+  /** When the moves collected in this turn of the event loop began. */
+  private turnNs = 0;
   private closed = false;
   /** A slot whose move ended with `quarantined` may be reused. */
   onReleased: (pool: Pool, slot: number) => void = () => {};
@@ -228,18 +234,19 @@ export class DataPlane {
   move(move: Move, ended: (end: MoveEnd) => void): void {
     assert(!this.closed, 'the data plane is open');
     const slices = Math.max(1, Math.ceil(move.bytes / this.settings.sliceBytes));
+    if (!this.queued) this.turnNs = nowNs();
     const job: Job = {
       move,
       ended,
-      startNs: nowNs(),
-      done: new Array<boolean>(slices).fill(false),
+      startNs: this.turnNs,
+      done: slices === 1 ? [false] : new Array<boolean>(slices).fill(false),
       attempts: 0,
       kind: 'tcp',
-      slices: [],
-      ownRails: [],
-      peerRails: [],
-      aheadOwn: [],
-      aheadPeer: [],
+      slices: NONE,
+      ownRails: NONE,
+      peerRails: NONE,
+      aheadOwn: [0],
+      aheadPeer: [0],
     };
     this.attempt(job, Status.unsupported);
   }
@@ -275,7 +282,7 @@ export class DataPlane {
   private attempt(job: Job, status: Status): void {
     const { move } = job;
     const kind = this.chooseKind(move.segment);
-    const leftNs = job.startNs + move.deadlineNs - nowNs();
+    const leftNs = move.deadlineNs - (job.attempts === 0 ? 0 : nowNs() - job.startNs);
     const tag = this.nextTag++;
     if (this.closed || kind === null || job.attempts >= this.settings.attemptsMax || leftNs <= 0) {
       const why = leftNs <= 0 ? Status.timedOut : status;
@@ -354,13 +361,20 @@ export class DataPlane {
     const { move, done } = job;
     const own = this.own.get(job.kind)!;
     const peer = move.segment.rails.get(job.kind)!;
-    job.slices = [];
-    for (let i = 0; i < done.length; i++) if (!done[i]) job.slices.push(i);
-    const count = job.slices.length;
-    const targets = move.write ? peer.indices.length : own.indices.length;
     const pairCount = own.indices.length * peer.indices.length;
-    job.ownRails = new Array<number>(count).fill(0);
-    job.peerRails = new Array<number>(count).fill(0);
+    if (done.length === 1 && pairCount === 1) {
+      job.slices = job.ownRails = job.peerRails = FIRST;
+      return;
+    }
+    const slices: number[] = [];
+    for (let i = 0; i < done.length; i++) if (!done[i]) slices.push(i);
+    const count = slices.length;
+    job.slices = slices;
+    const targets = move.write ? peer.indices.length : own.indices.length;
+    const ownRails = new Array<number>(count).fill(0);
+    const peerRails = new Array<number>(count).fill(0);
+    job.ownRails = ownRails;
+    job.peerRails = peerRails;
     if (pairCount === 1) return;
     if (this.pairs.length < pairCount) this.pairs = new Int32Array(pairCount);
     const pairs = this.pairs.fill(0);
@@ -374,8 +388,8 @@ export class DataPlane {
       pairs[pair]--;
       const source = Math.floor(pair / targets);
       const target = pair % targets;
-      job.ownRails[i] = move.write ? source : target;
-      job.peerRails[i] = move.write ? target : source;
+      ownRails[i] = move.write ? source : target;
+      peerRails[i] = move.write ? target : source;
       pair = (pair + 1) % pairCount;
     }
   }

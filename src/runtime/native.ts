@@ -3,6 +3,7 @@
  * `loadNative` says why it is missing, everything else of Moontide works without it. What uses it
  * is `data-plane.ts`.
  */
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { GpuAddon } from './native-gpu.ts';
 import type { SsdAddon } from './native-ssd.ts';
@@ -162,6 +163,8 @@ export interface NativeAddon extends SsdAddon, GpuAddon {
   crc32c(bytes: Uint8Array, crc: number): number;
   /** What libfabric offers here, in the order of preference. `provider` empty: of all. */
   fabric(provider: string): NativeFabric;
+  /** Why the machine does not offer it; empty where it does. */
+  probe(): { readonly io_uring: string; readonly cuda: string };
   readonly Engine: new (
     /** maxTransfers, reopenNsMin, reopenNsMax, cancelNs, graceNs */
     settings: Float64Array,
@@ -175,7 +178,13 @@ export interface NativeLoad {
   readonly reason: string | null;
 }
 
-const PATH = '../../native/build/Release/moontide.node';
+const FOLDER = '../../native/build/Release/';
+
+/** A program that is built along with the addon; null: it is not there. */
+export function nativeProgram(name: string): string | null {
+  const path = new URL(FOLDER + name, import.meta.url).pathname;
+  return existsSync(path) ? path : null;
+}
 
 let loaded: NativeLoad | null = null;
 
@@ -188,7 +197,7 @@ export function loadNative(): NativeLoad {
 function load(): NativeLoad {
   let addon: NativeAddon;
   try {
-    addon = createRequire(import.meta.url)(PATH) as NativeAddon;
+    addon = createRequire(import.meta.url)(`${FOLDER}moontide.node`) as NativeAddon;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
     return { addon: null, reason: 'the native addon is not built: npm run build:native' };
