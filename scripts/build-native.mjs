@@ -4,7 +4,7 @@
  * Everything but the data plane works without the addon.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 
@@ -65,8 +65,29 @@ function build() {
   return existsSync(addon) ? null : `node-gyp made no ${addon}`;
 }
 
+/** One build at a time: two that write the same objects leave neither. */
+function locked(work) {
+  const lock = join(root, 'native/.build-lock');
+  for (let waitedMs = 0; ; waitedMs += 200) {
+    try {
+      closeSync(openSync(lock, 'wx'));
+      break;
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error;
+      // Left behind by a build that was killed.
+      if (waitedMs > 600_000) rmSync(lock, { force: true });
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    }
+  }
+  try {
+    return work();
+  } finally {
+    rmSync(lock, { force: true });
+  }
+}
+
 if (mode !== 'off' && !upToDate()) {
-  const problem = build();
+  const problem = locked(() => (upToDate() ? null : build()));
   if (problem !== null) {
     console.error(`native addon not built: ${problem}`);
     if (mode === 'require') process.exit(1);

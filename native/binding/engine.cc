@@ -371,6 +371,11 @@ void EngineObject::Stop() {
 
 // () -> clean: false when a rail's thread hangs. What was open is reported by the next drain.
 Napi::Value EngineObject::Close(const Napi::CallbackInfo& info) {
+  // The memory goes: what JavaScript saw of it goes first.
+  for (auto& [pool, view] : views_) {
+    if (!view.Value().IsEmpty()) view.Value().Detach();
+  }
+  views_.clear();
   clean_ = engine_->stop() && clean_;
   return Napi::Boolean::New(info.Env(), clean_);
 }

@@ -85,7 +85,7 @@ Status Engine::closePool(uint32_t id) {
   {
     std::lock_guard lock(mutex_);
     const auto found = pools_.find(id);
-    if (found == pools_.end()) return Status::unknownSegment;
+    if (found == pools_.end()) return stopped_ ? Status::ok : Status::unknownSegment;
     for (const auto& open : found->second->open) {
       if (open.load() != 0) return Status::again;
     }
@@ -372,6 +372,12 @@ bool Engine::stop() {
     }
   }
   supervisor_.join();
+  if (clean) {
+    std::lock_guard lock(mutex_);
+    segments_.clear();
+    pools_.clear();
+    workers_.clear();
+  }
   return clean;
 }
 

@@ -136,8 +136,8 @@ class Engine {
   void drain(std::vector<Event>* out);
   uint32_t openTransfers();
 
-  // Closes all rails; every open transfer is reported (to a drain). False: a rail's thread hangs; it
-  // and what it may touch are left alone for ever.
+  // Closes all rails; every open transfer is reported (to a drain); pools are unmapped. False: a
+  // rail's thread hangs; it and what it may touch are left alone for ever.
   bool stop();
 
  private:

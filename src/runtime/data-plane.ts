@@ -211,9 +211,9 @@ export class DataPlane {
     return index;
   }
 
-  /** All rails, in the order in which they were added. */
+  /** All rails, in the order in which they were added; none once it is closed. */
   rails(): NativeRailInfo[] {
-    return this.kinds.map((_, rail) => this.engine.railInfo(rail) as NativeRailInfo);
+    return this.kinds.flatMap((_, rail) => this.engine.railInfo(rail) ?? []);
   }
 
   createPool(settings: PoolSettings): Pool {
@@ -257,7 +257,7 @@ export class DataPlane {
     this.batch.submit(this.engine);
   }
 
-  /** Ends all moves and rails. False: a rail's thread hangs. */
+  /** Ends all moves, rails and pools (their bytes are empty then). False: a rail's thread hangs. */
   close(): boolean {
     if (this.closed) return true;
     this.flush();
