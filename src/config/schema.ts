@@ -284,9 +284,13 @@ const store = z
       .prefault('prefix')
       .describe('What counts as a hit. prefix: leading blocks without a gap.'),
     decodeCached: z
-      .literal(false)
+      .union([z.literal(false), z.enum(['chain', 'parent'])])
+      .meta({ expected: 'false, chain or parent' })
       .prefault(false)
-      .describe('Whether KV that decode produces is cached.'),
+      .describe(
+        'Whether KV that decode produces is cached, and how the answer that a prompt continues ' +
+          'is found. chain: by the ids of its blocks; parent: by parents or sessions of the trace.',
+      ),
     leaseTtl: quantity(DURATION, 1)
       .prefault('10s')
       .describe('Length of a read lease (Mooncake Store: 10 s).'),

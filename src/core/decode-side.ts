@@ -9,7 +9,7 @@ import { type DecodeBatch, type IdSource, Mark } from './host.ts';
 import { type InstanceWorld, late, ownStore } from './instance-world.ts';
 import type * as M from './messages.ts';
 import { Recent } from './recent.ts';
-import { attemptKey, Outcome, Phase, type Request } from './request.ts';
+import { attemptKey, type BlockSpan, Outcome, Phase, type Request } from './request.ts';
 import { RECENT_ENDED, type RequestEnds } from './request-ends.ts';
 import { type Address, CONDUCTOR } from './topology.ts';
 
@@ -28,6 +28,8 @@ export class DecodeSide {
   private readonly memory: DecodeMemory;
   /** Handed over, not yet claimed. */
   private readonly claiming = new Map<number, Claiming>();
+  /** Who computed the prompts whose answers are cached: answers are kept where prompts are. */
+  private readonly origins = new Map<number, Address>();
   private readonly joining: Sequence[] = [];
   private readonly batch: Sequence[] = [];
   /** Run on the GPUs, or 0. */
@@ -114,6 +116,7 @@ export class DecodeSide {
       return;
     }
     this.taken.set(key, 1);
+    if (claim.request.decoded !== undefined) this.origins.set(key, claim.from);
     this.join(claim.request);
   }
 
@@ -220,12 +223,35 @@ export class DecodeSide {
       const { request, made, cancelled } = sequence;
       if (made < request.outputTokens && !cancelled) batch[kept++] = sequence;
       else {
+        if (request.decoded !== undefined && !cancelled) this.saveAnswer(request, request.decoded);
         ends.release(request);
         ends.report(request, cancelled ? Outcome.cancelled : Outcome.completed, nowNs);
       }
     }
     if (kept < batch.length) this.memory.eased();
     batch.length = kept;
+  }
+
+  /** Caches the blocks that decode filled up, on the node that has the prompt's. */
+  private saveAnswer(request: Request, decoded: BlockSpan): void {
+    const { host, spec, topology, addresses, kv } = this.world;
+    const key = attemptKey(request.id, request.attempt);
+    const from = this.origins.get(key);
+    this.origins.delete(key);
+    if (decoded.length === 0) return;
+    const node =
+      from === undefined ? spec.node : topology.instances[addresses.instanceId(from)].node;
+    const fromBlock = Math.floor(request.inputTokens / kv.blockTokens);
+    host.send(ownStore(this.world), {
+      kind: 'saveBlocks',
+      request,
+      instance: spec.id,
+      step: 0,
+      fromBlock,
+      toBlock: fromBlock + decoded.length,
+      nodes: node === spec.node ? [] : new Array<number>(decoded.length).fill(node),
+      answer: true,
+    });
   }
 
   // --- cancels and inventory ------------------------------------------------------------------

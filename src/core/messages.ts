@@ -239,6 +239,8 @@ export interface SaveBlocks {
   readonly toBlock: number;
   /** Node whose DRAM is to keep each of these blocks; empty: all on the own one. */
   readonly nodes: readonly number[];
+  /** They are what decode filled up: Request.decoded, after the full blocks of the prompt. */
+  readonly answer: boolean;
 }
 
 /** Instance to store: working blocks are not needed any more (saves under way finish first). */

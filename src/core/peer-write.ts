@@ -15,6 +15,7 @@ import type {
   WriteRequest,
   WritesOpen,
 } from './messages.ts';
+import { blockAt } from './request.ts';
 import type { StoreSettings } from './settings.ts';
 import { type Address, type AddressBook, Tier } from './topology.ts';
 import type { Moving, TransferBook } from './transfer-book.ts';
@@ -85,7 +86,7 @@ export class PeerWrites {
 
   /** Asks the nodes that are to keep blocks of a save, all but the own one. */
   askAll(body: SaveBlocks, own: number, holding: Holding): void {
-    const { request, fromBlock, nodes } = body;
+    const { request, fromBlock, nodes, answer } = body;
     const byNode = new Map<number, Wanted>();
     for (const [i, node] of nodes.entries()) {
       if (node === own) continue;
@@ -95,8 +96,8 @@ export class PeerWrites {
         byNode.set(node, wanted);
       }
       const depth = fromBlock + i;
-      wanted.blocks.push(request.blocks.at(depth));
-      wanted.parents.push(depth === 0 ? -1 : request.blocks.at(depth - 1));
+      wanted.blocks.push(blockAt(request, depth, answer, fromBlock));
+      wanted.parents.push(blockAt(request, depth - 1, answer, fromBlock));
       wanted.depths.push(depth);
     }
     for (const [node, wanted] of byNode) {

@@ -227,7 +227,16 @@ export class PrefillSide {
       const instance = spec.id;
       const spread = prompt.nodes.length > 0;
       const nodes = spread ? prompt.nodes.slice(fromBlock, toBlock) : NONE;
-      host.send(store, { kind: 'saveBlocks', request, instance, step, fromBlock, toBlock, nodes });
+      host.send(store, {
+        kind: 'saveBlocks',
+        request,
+        instance,
+        step,
+        fromBlock,
+        toBlock,
+        nodes,
+        answer: false,
+      });
     }
     if (prompt.space === 'granted') this.handoff.stream(prompt, stepEnd, step);
   }

@@ -42,6 +42,8 @@ export interface Request {
   readonly namespace: number;
   /** ceil(inputTokens / blockTokens) block ids, the last one possibly partial. */
   readonly blocks: BlockSpan;
+  /** Blocks that its decode completes, after the full ones of the prompt; if these are cached. */
+  readonly decoded?: BlockSpan;
   readonly inputTokens: number;
   /** At least 1. Stands for `max_tokens` where a scheduler must know a bound. */
   readonly outputTokens: number;
@@ -80,6 +82,15 @@ export function cachedTokens(blocks: number, blockTokens: number, inputTokens: n
 }
 
 const ATTEMPTS = 64;
+
+/**
+ * Block `index` of a request, or -1 before the first; of prompt and answer, where the answer's
+ * blocks come after the prompt's full ones.
+ */
+export function blockAt(request: Request, index: number, answer: boolean, full: number): number {
+  if (index < 0) return -1;
+  return answer && index >= full ? request.decoded!.at(index - full) : request.blocks.at(index);
+}
 
 /** One number for (request, attempt); attempts beyond 63 share keys with long dead ones. */
 export function attemptKey(request: number, attempt: number): number {

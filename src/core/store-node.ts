@@ -13,7 +13,7 @@ import { LeaseTable } from './lease-table.ts';
 import type * as M from './messages.ts';
 import { PeerFetches } from './peer-fetch.ts';
 import { PeerWrites, type Saver } from './peer-write.ts';
-import { cachedTokens } from './request.ts';
+import { blockAt, cachedTokens } from './request.ts';
 import { Restorable } from './snapshot.ts';
 import type { TierPool } from './tier-pool.ts';
 import { type Address, type AddressBook, CONDUCTOR, Tier } from './topology.ts';
@@ -402,19 +402,20 @@ export class StoreNode extends Restorable implements Machine {
 
   /** Saves the blocks that this node is to keep. */
   private saveHere(body: M.SaveBlocks): void {
-    const { request, fromBlock, toBlock, nodes } = body;
+    const { request, fromBlock, toBlock, nodes, answer } = body;
     const { dram, world, book } = this;
     if (dram.capacitySlots === 0) return;
-    const { blocks } = request;
     const { id: own } = world.node;
     const slots: number[] = [];
     let tokens = 0;
-    let parent = fromBlock > 0 ? dram.find(blocks.at(fromBlock - 1)) : -1;
+    const before = blockAt(request, fromBlock - 1, answer, fromBlock);
+    let parent = before < 0 ? -1 : dram.find(before);
     for (let i = fromBlock; i < toBlock; i++) {
-      let slot = dram.find(blocks.at(i));
+      const block = blockAt(request, i, answer, fromBlock);
+      let slot = dram.find(block);
       if (slot >= 0) dram.touch(slot);
       else if (nodes.length === 0 || nodes[i - fromBlock] === own) {
-        slot = dram.allocate(blocks.at(i), parent, i);
+        slot = dram.allocate(block, parent, i);
         if (slot < 0) {
           world.host.count(Count.droppedSave, toBlock - i);
           break;

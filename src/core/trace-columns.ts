@@ -23,6 +23,17 @@ export interface TraceColumns {
   readonly tenant: Int32Array | null;
   readonly sloClass: Int32Array | null;
   readonly namespace: Int32Array | null;
+  /** Blocks that decode completes, where their KV is cached too (store.decodeCached). */
+  readonly decoded?: DecodedColumns;
   /** Hex sha256 of the decompressed bytes that it was read from. */
   readonly sha256: string;
+}
+
+/**
+ * Of request i, ids of the blocks that its answer fills up: the first holds the end of the prompt
+ * as well, a partial one at the end is left out. They are blocks[start[i] .. start[i + 1]).
+ */
+export interface DecodedColumns {
+  readonly start: Int32Array;
+  readonly blocks: Int32Array;
 }

@@ -122,8 +122,9 @@ export class TransferBook {
     return { node: this.world.node.id, tier: Tier.hbm, instance, slots: null };
   }
 
-  tokensOf({ request }: { readonly request: Request }, index: number): number {
+  tokensOf(of: { readonly request: Request; readonly answer?: boolean }, index: number): number {
     const { blockTokens } = this.world.kv;
-    return Math.min(blockTokens, request.inputTokens - index * blockTokens);
+    if (of.answer === true) return blockTokens;
+    return Math.min(blockTokens, of.request.inputTokens - index * blockTokens);
   }
 }

@@ -102,6 +102,14 @@ export class Workload extends Restorable implements Machine {
   }
 
   private request(row: number): Request {
+    const { decoded } = this.world.trace;
+    const request = this.promptOf(row);
+    if (decoded === undefined) return request;
+    const { start, blocks } = decoded;
+    return { ...request, decoded: new BlockSpan(blocks, start[row], start[row + 1]) };
+  }
+
+  private promptOf(row: number): Request {
     const { trace } = this.world;
     return {
       id: row,

@@ -86,6 +86,10 @@ export class LoopbackMemory {
       const block = this.world.blockAt(cached.node, cached.tier, slot);
       const paged = kind === 'load' || kind === 'save';
       const page = paged ? this.indexOf(request, block) : -1;
+      if (paged && page < 0) {
+        slices.push({ source: this.answer(block), target: this.slot(target, i), block });
+        continue;
+      }
       slices.push({
         source: kind === 'save' ? this.page(source, request, page) : this.slot(source, i),
         target: kind === 'load' ? this.page(target, request, page) : this.slot(target, i),
@@ -192,11 +196,20 @@ export class LoopbackMemory {
     return blocks[blockStart[request] + index];
   }
 
+  /** Place of a block in a prompt, or -1 when it is of the answer. */
   private indexOf(request: number, block: number): number {
     const { blocks, blockStart } = this.world.trace;
     const at = blocks.indexOf(block, blockStart[request]) - blockStart[request];
-    assert(at >= 0 && at < this.blocksOf(request), 'a slot holds a block of another prompt');
-    return at;
+    if (at >= 0 && at < this.blocksOf(request)) return at;
+    const { decoded } = this.world.trace;
+    const own = decoded?.blocks.subarray(decoded.start[request], decoded.start[request + 1]);
+    assert(own?.includes(block) === true, 'a slot holds a block of another prompt');
+    return -1;
+  }
+
+  /** A block that decode filled up. */
+  private answer(block: number): Uint8Array {
+    return new Uint8Array(this.blockBytes).map((_, at) => byteOf(block, at));
   }
 }
 

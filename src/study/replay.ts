@@ -20,6 +20,7 @@ import { railPolicies } from '../sim/rails.ts';
 import { Simulation } from '../sim/simulation.ts';
 import { openTrace } from '../trace/open.ts';
 import { scaleRate } from '../trace/transform.ts';
+import { withDecoded } from './decoded.ts';
 import { VERSION } from './version.ts';
 
 export interface ReplayOptions extends ConfigOptions {
@@ -66,10 +67,13 @@ const PROGRESS_PARTS = 200;
  * @throws InputError for a bad trace, configuration or policy
  */
 export async function replay(options: ReplayOptions): Promise<Replay> {
-  const trace = await loadTrace(options);
+  const given = await loadTrace(options);
   const config = await loadConfig(options.config, options.sets);
   const loaded = withOptions(config, configOptions(options));
-  const resolved = resolveConfig(loaded, trace.blockTokens);
+  const resolved = resolveConfig(loaded, given.blockTokens);
+  const { decodeCached } = loaded.config.store;
+  const place = loaded.placeOf(['store', 'decodeCached']);
+  const trace = decodeCached === false ? given : withDecoded(given, decodeCached, place);
   checkTraceFits(resolved, trace, typeof options.trace === 'string' ? options.trace : 'trace');
   const policies = await loadPolicies(resolved.policies);
   const { topology, settings, truth, slo } = resolved;

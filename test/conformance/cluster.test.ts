@@ -7,6 +7,7 @@ import type { LoggedMachine } from '../../src/core/log.ts';
 import type { PrefillChoice } from '../../src/core/policy.ts';
 import { Outcome } from '../../src/core/request.ts';
 import { CONDUCTOR } from '../../src/core/topology.ts';
+import { withDecoded } from '../../src/study/decoded.ts';
 import { RECKLESS } from '../fuzz/reckless.ts';
 import { type ClusterRun, checkAtRest, clusterOn, HOSTS } from '../support/hosts.ts';
 import { expectReplays } from '../support/replays.ts';
@@ -202,6 +203,18 @@ describe.each(HOSTS)('$name', (kind) => {
       const caches = run.cluster.stores.map((store, id) => store.hbmCache(id));
       expect(caches.some((cache) => cache !== null && cache.pool.evictions > 0)).toBe(true);
     });
+  });
+
+  it('caches what decode produces, where that is asked for', async () => {
+    const shape = { prefill: 2, decode: 1, coupled: 1, dramBlocks: 60 };
+    const plan = await tinyPlan({ topology: tinyTopology(shape) });
+    const plain = randomTrace(6, { requests: 50, closed: 0.8, outputTokens: 60 });
+    const trace = withDecoded(plain, 'parent', 'here');
+    const run = clusterOn(kind, { plan, trace });
+    await run.run();
+    checkAtRest(run, trace.distinctBlocks);
+    expect(outcomes(run)).toEqual(new Array(trace.requests).fill(Outcome.completed));
+    expect(run.causality.count('writeEnded')).toBeGreaterThan(5);
   });
 
   describe('with blocks spread over nodes', () => {

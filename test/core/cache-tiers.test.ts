@@ -58,6 +58,7 @@ function fill(id: number, blocks: readonly number[]): string[] {
     step: 1,
     fromBlock: 0,
     nodes: [],
+    answer: false,
   } as const;
   moves.push(...settleMoves(store.tell({ ...save, toBlock: blocks.length }, instance)));
   moves.push(...settleMoves(release(id)));
@@ -83,7 +84,16 @@ describe('write-back', () => {
     acquire(1, [9]);
     const request = requestOf(1, [9]);
     const saving = store.tell(
-      { kind: 'saveBlocks', request, instance: 0, step: 1, fromBlock: 0, toBlock: 1, nodes: [] },
+      {
+        kind: 'saveBlocks',
+        request,
+        instance: 0,
+        step: 1,
+        fromBlock: 0,
+        toBlock: 1,
+        nodes: [],
+        answer: false,
+      },
       instance,
     );
     const demote = saving.transfers.find(({ kind }) => kind === 'demote')!;
@@ -104,7 +114,16 @@ describe('write-back', () => {
     acquire(1, [10, 11, 12, 13]);
     const request = requestOf(1, [10, 11, 12, 13]);
     const done = store.tell(
-      { kind: 'saveBlocks', request, instance: 0, step: 1, fromBlock: 0, toBlock: 4, nodes: [] },
+      {
+        kind: 'saveBlocks',
+        request,
+        instance: 0,
+        step: 1,
+        fromBlock: 0,
+        toBlock: 4,
+        nodes: [],
+        answer: false,
+      },
       instance,
     );
     expect(done.of('count')).toEqual([
@@ -197,6 +216,7 @@ describe('the other edges', () => {
       step: 1,
       fromBlock: 0,
       nodes: [],
+      answer: false,
     } as const;
     const [transfer] = store.tell({ ...save, toBlock: 2 }, instance).transfers;
     const saved = store.tell(ended(transfer));

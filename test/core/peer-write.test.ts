@@ -29,7 +29,10 @@ function save() {
   const { inputTokens: hbmTokens } = request;
   source.tell({ kind: 'acquire', request, instance: 0, hbmTokens }, instance);
   const body = { kind: 'saveBlocks', request, instance: 0, step: 1 } as const;
-  return source.tell({ ...body, fromBlock: 0, toBlock: 3, nodes: [0, 1, 1] }, instance);
+  return source.tell(
+    { ...body, fromBlock: 0, toBlock: 3, nodes: [0, 1, 1], answer: false },
+    instance,
+  );
 }
 
 /** The question of `save`, put to the other store; its grant. */

@@ -43,6 +43,7 @@ const save = (request: Request) =>
     fromBlock: 0,
     toBlock: request.blocks.length,
     nodes: [],
+    answer: false,
   }) as const;
 
 /** Computes a prompt: its blocks are in DRAM afterwards. */
@@ -58,6 +59,7 @@ function fill(id: number, blocks: readonly number[]): void {
       fromBlock: 0,
       toBlock: blocks.length,
       nodes: [],
+      answer: false,
     },
     instance,
   );
