@@ -15,6 +15,7 @@ const DECIDES: Readonly<Record<PolicyKind, string>> = {
   admission: 'which requests are taken, and kept when their prompt is done',
   placement: 'which node keeps a block that was computed',
   tiering: 'what moves between DRAM and SSD',
+  elasticity: 'which instances do what as the load changes',
   rail: 'how one transfer is spread over the NICs of both nodes',
   batching: 'what goes into the next pass of an engine',
   queue: 'the order in which prompts take their turn',

@@ -13,6 +13,7 @@ const POLICY_SECTION: Readonly<
   decode: 'conductor',
   disaggregation: 'conductor',
   admission: 'conductor',
+  elasticity: 'conductor',
   rail: 'transport',
   batching: 'instance',
   queue: 'instance',

@@ -163,9 +163,8 @@ const group = z.strictObject({
     .describe('Kind of node: a name, or its own description.'),
   roles: z
     .array(z.enum(['prefill', 'decode']))
-    .min(1)
-    .meta({ expected: 'a list such as [prefill], [decode] or [prefill, decode]' })
-    .describe('What the instances of the group do.'),
+    .meta({ expected: 'a list such as [prefill], [decode], [prefill, decode] or [] for standby' })
+    .describe('What the instances of the group do; nothing at first: on standby.'),
   instancesPerNode: count(1).prefault(1).describe('Engines on one node.'),
   tensorParallel: count(1)
     .optional()
@@ -359,6 +358,9 @@ const conductor = z
       .prefault('always')
       .describe('Decides whether another instance than the one that prefills may decode.'),
     admission: policy.prefault('none').describe('Decides which requests are taken.'),
+    elasticity: policy
+      .prefault('none')
+      .describe('Changes the roles of instances: autoscaling from standby, role switches.'),
     attempts: count(1)
       .max(60)
       .prefault(3)

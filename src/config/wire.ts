@@ -140,6 +140,7 @@ function wireConductor(
       disaggregation: policies.disaggregation.create(context('disaggregation')),
       admission: policies.admission.create(context('admission')),
       placement: placementPolicy(plan),
+      elasticity: policies.elasticity.create(context('elasticity')),
     },
     trace.distinctBlocks,
   );

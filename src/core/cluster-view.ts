@@ -39,10 +39,13 @@ export class InstanceViews implements ClusterView {
   prefillInstances: readonly number[];
   readonly decodeInstances: number[];
   readonly coupledInstances: number[];
+  /** Without a role, and not in a change. */
+  readonly standbyInstances: number[];
   private readonly allPrefill: number[];
   /** Roles of each instance now, and whether it lives. */
   private readonly roles: (readonly Role[])[];
   private readonly alive: boolean[];
+  private readonly changing: boolean[];
   private readonly queues: Queued[][] = [];
   private readonly predictedNs: Float64Array;
   private readonly queuedTokenCount: Float64Array;
@@ -68,6 +71,8 @@ export class InstanceViews implements ClusterView {
     }
     this.decodeInstances = ahead?.decodeInstances ?? [];
     this.coupledInstances = ahead?.coupledInstances ?? [];
+    this.standbyInstances = ahead?.standbyInstances ?? [];
+    this.changing = ahead?.changing ?? instances.map(() => false);
     this.allPrefill = ahead?.allPrefill ?? [];
     this.roles = ahead?.roles ?? instances.map(({ roles }) => roles);
     this.alive = ahead?.alive ?? instances.map(() => true);
@@ -128,6 +133,17 @@ export class InstanceViews implements ClusterView {
     this.listByRole();
   }
 
+  /** It is on its way to other roles. */
+  setChanging(instance: number, changing: boolean): void {
+    this.changing[instance] = changing;
+    this.listByRole();
+  }
+
+  /** Whatever the prefill policy is offered. */
+  get allPrefillInstances(): readonly number[] {
+    return this.allPrefill;
+  }
+
   setAlive(instance: number, alive: boolean): void {
     this.alive[instance] = alive;
     this.listByRole();
@@ -137,14 +153,17 @@ export class InstanceViews implements ClusterView {
   private listByRole(): void {
     const { allPrefill, decodeInstances, coupledInstances, roles, alive } = this;
     this.prefillInstances = allPrefill;
-    for (const list of [allPrefill, decodeInstances, coupledInstances]) list.length = 0;
+    const { standbyInstances, changing } = this;
+    const lists = [allPrefill, decodeInstances, coupledInstances, standbyInstances];
+    for (const list of lists) list.length = 0;
     for (let id = 0; id < roles.length; id++) {
-      if (!alive[id]) continue;
+      if (!alive[id] || changing[id]) continue;
       const prefills = roles[id].includes('prefill');
       const decodes = roles[id].includes('decode');
       if (prefills) allPrefill.push(id);
       if (decodes) decodeInstances.push(id);
       if (prefills && decodes) coupledInstances.push(id);
+      if (!prefills && !decodes) standbyInstances.push(id);
     }
   }
 

@@ -6,35 +6,29 @@
 import { InstanceViews, ViewWorld } from './cluster-view.ts';
 import type { Estimator } from './cost.ts';
 import { Directory } from './directory.ts';
+import { DirectoryMatch } from './directory-match.ts';
+import { Elasticity } from './elasticity.ts';
 import { assert, PolicyError } from './errors.ts';
 import { Count, type Host, type Machine, Mark } from './host.ts';
 import type * as M from './messages.ts';
 import { Occupancy } from './occupancy.ts';
 import type {
   AdmissionPolicy,
-  ClusterView,
   DecodePolicy,
   DisaggregationPolicy,
+  ElasticityPolicy,
   PlacementPolicy,
   PrefillChoice,
   PrefillPolicy,
-  PrefixMatch,
   Verdict,
 } from './policy.ts';
 import { predictWork } from './predict.ts';
 import { Recent } from './recent.ts';
-import { attemptKey, BlockSpan, Outcome, Phase, type Request } from './request.ts';
+import { attemptKey, Outcome, Phase, type Request } from './request.ts';
 import type { ConductorSettings } from './settings.ts';
 import { Restorable } from './snapshot.ts';
 import { type Found, GATHER_NS, Takeover } from './takeover.ts';
-import {
-  type Address,
-  type AddressBook,
-  type Role,
-  Tier,
-  type Topology,
-  WORKLOAD,
-} from './topology.ts';
+import { type Address, type AddressBook, Tier, type Topology, WORKLOAD } from './topology.ts';
 
 /** What a conductor is given; not part of its state. */
 export interface ConductorWorld {
@@ -51,6 +45,7 @@ export interface ConductorPolicies {
   readonly disaggregation: DisaggregationPolicy;
   readonly admission: AdmissionPolicy;
   readonly placement: PlacementPolicy;
+  readonly elasticity: ElasticityPolicy;
 }
 
 const NONE: readonly number[] = [];
@@ -71,7 +66,6 @@ interface Booked {
   withdrawn: Outcome;
 }
 
-const NO_BLOCKS = new BlockSpan(new Int32Array(0), 0, 0);
 /** Life of a machine that no inventory has told of. */
 const UNHEARD = -1;
 /** Ended requests that are remembered for an ingress that asks again. */
@@ -95,6 +89,7 @@ export class Conductor extends Restorable implements Machine {
   private readonly policies: ConductorPolicies;
   private readonly match: DirectoryMatch;
   private readonly occupancy: Occupancy;
+  private readonly elasticity: Elasticity;
   private readonly live = new Map<number, Booked>();
   /** Outcomes by attempt. */
   private readonly ended = new Recent(RECENT_ENDED);
@@ -122,6 +117,7 @@ export class Conductor extends Restorable implements Machine {
       !world.settings.pooled ? 'local' : policies.placement.spreads ? 'spread' : 'whole',
     );
     this.occupancy = new Occupancy(topology);
+    this.elasticity = new Elasticity(world, this.views, policies.elasticity);
     this.dispatched = new Float64Array(topology.instances.length);
     this.deltaSequence = new Float64Array(2 * topology.nodes.length + topology.instances.length);
     this.lives = new Float64Array(topology.instances.length).fill(UNHEARD);
@@ -133,6 +129,7 @@ export class Conductor extends Restorable implements Machine {
 
   handle(fact: M.Fact): void {
     const { body } = fact;
+    const { addresses } = this.world;
     if (this.seen !== this.views) this.refresh(fact.atNs);
     this.views.nowNs = fact.atNs;
     const { takeover } = this;
@@ -150,9 +147,9 @@ export class Conductor extends Restorable implements Machine {
       case 'finished':
         return this.onFinished(body, fact.atNs);
       case 'setRoles':
-        return this.setRoles(body.instance, body.roles);
+        return this.elasticity.setRoles(body.instance, body.roles);
       case 'rolesSet':
-        return this.views.setRoles(body.instance, body.roles);
+        return this.elasticity.onRolesSet(body, fact.atNs);
       case 'cancel':
         return this.onCancel(body);
       case 'blockInventory':
@@ -162,14 +159,22 @@ export class Conductor extends Restorable implements Machine {
       case 'peerGone':
         return this.onPeerGone(body.peer);
       case 'wake':
-        if (takeover.gathering) this.endTakeover();
-        return;
+        return this.onWake(body.token, fact.atNs);
       case 'peerReset':
         // The other side reports: stores and instances their inventories, the ingress its requests.
+        if (addresses.isInstance(body.peer)) {
+          this.elasticity.repeat(addresses.instanceId(body.peer));
+        }
         return;
       default:
         throw new Error(`a conductor does not take ${body.kind}`);
     }
+  }
+
+  private onWake(token: number, nowNs: number): void {
+    const { takeover, seen, live } = this;
+    if (token !== 0) this.elasticity.onWake(token, nowNs, seen, live.size > 0);
+    else if (takeover.gathering) this.endTakeover();
   }
 
   /** Shows policies what was so at the last whole multiple of the staleness. */
@@ -225,6 +230,7 @@ export class Conductor extends Restorable implements Machine {
       return;
     }
     const verdict = policies.admission.verdict(request, choice, decodeInstance, seen);
+    this.elasticity.begin(views.nowNs);
     if (verdict === '') this.book(request, key, choice, decodeInstance);
     else this.reject(request, VERDICTS[verdict]);
   }
@@ -430,16 +436,6 @@ export class Conductor extends Restorable implements Machine {
     this.world.host.send(WORKLOAD, { kind: 'terminal', request, attempt, outcome });
   }
 
-  // --- roles ----------------------------------------------------------------------------------
-
-  /** From now on the instance gets work for these roles alone; without any it drains. */
-  setRoles(instance: number, roles: readonly Role[]): void {
-    const { host, addresses, settings } = this.world;
-    this.views.setRoles(instance, roles);
-    const { term } = settings;
-    host.send(addresses.instance(instance), { kind: 'setRoles', term, instance, roles });
-  }
-
   // --- deaths and takeovers -------------------------------------------------------------------
 
   private onPeerGone(peer: Address): void {
@@ -447,6 +443,7 @@ export class Conductor extends Restorable implements Machine {
     if (addresses.isInstance(peer)) {
       const instance = addresses.instanceId(peer);
       this.views.setAlive(instance, false);
+      this.elasticity.forget(instance);
       this.loseInstance(instance);
     } else if (addresses.isStore(peer)) {
       const node = addresses.storeNode(peer);
@@ -622,70 +619,5 @@ export class Conductor extends Restorable implements Machine {
     if (!takeover.gathering) return;
     views.setRoles(instance, roles);
     takeover.learn(body);
-  }
-}
-
-/** The directory's answer on the blocks of one request, as policies see it. */
-class DirectoryMatch implements PrefixMatch {
-  private readonly directory: Directory;
-  private readonly nodeOf: Int32Array;
-  /** What an instance may get from other nodes: nothing, runs that one holds, or single blocks. */
-  private readonly reach: 'local' | 'whole' | 'spread';
-  private blocks: BlockSpan = NO_BLOCKS;
-  private pooledBlocks = 0;
-
-  /** Best node by load, or -1 where load is not looked at. */
-  private preferred = -1;
-
-  constructor(directory: Directory, topology: Topology, reach: DirectoryMatch['reach']) {
-    this.directory = directory;
-    this.reach = reach;
-    this.nodeOf = Int32Array.from(topology.instances, (spec) => spec.node);
-  }
-
-  of(blocks: BlockSpan): void {
-    this.blocks = blocks;
-    this.preferred = -1;
-    this.directory.match(blocks);
-    if (this.reach === 'spread') this.pooledBlocks = this.directory.pooledBlocks(blocks);
-  }
-
-  get bestBlocks(): number {
-    if (this.reach === 'spread') return this.pooledBlocks;
-    return this.reach === 'whole' ? this.directory.bestBlocks : 0;
-  }
-
-  get bestNode(): number {
-    if (this.bestBlocks === 0) return -1;
-    return this.preferred < 0 ? this.directory.bestNode : this.preferred;
-  }
-
-  /** Of the nodes with the longest run, names the one that has least to send. */
-  preferIdle(view: ClusterView): void {
-    const { matched, bestBlocks, bestNode } = this.directory;
-    this.preferred = bestNode;
-    for (let node = bestNode + 1; bestBlocks > 0 && node < matched.length; node++) {
-      const idler = view.sendingNs(node) < view.sendingNs(this.preferred);
-      if (matched[node] === bestBlocks && idler) this.preferred = node;
-    }
-  }
-
-  localBlocks(instance: number): number {
-    return this.directory.localBlocks(instance, this.nodeOf[instance], this.blocks);
-  }
-
-  tierBlocks({ blocks }: Request, instance: number, tier: Tier): number {
-    const matched = this.localBlocks(instance);
-    let count = 0;
-    for (let depth = 0; depth < matched; depth++) {
-      if (this.fastestTier(instance, blocks.at(depth)) === tier) count++;
-    }
-    return count;
-  }
-
-  private fastestTier(instance: number, block: number): Tier {
-    const { directory } = this;
-    if (directory.isInHbm(instance, block)) return Tier.hbm;
-    return directory.hasIn(this.nodeOf[instance], Tier.dram, block) ? Tier.dram : Tier.ssd;
   }
 }

@@ -14,10 +14,11 @@ export {
   drawn,
   leastBy,
   localChoice,
+  poolLoads,
   predictLocalTtftNs,
   predictPrefillNs,
   verdictAtDecode,
 } from './predict.ts';
 export { dealEvenly, dealToLevel, EndwiseRails, pairRails, usableRails } from './rail-kit.ts';
 export { BlockSpan, cachedTokens, type Request } from './request.ts';
-export { Tier } from './topology.ts';
+export { type Role, Tier } from './topology.ts';

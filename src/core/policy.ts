@@ -37,6 +37,7 @@ export const POLICY_KINDS = [
   'decode',
   'disaggregation',
   'admission',
+  'elasticity',
   'rail',
   'batching',
   'queue',
@@ -55,6 +56,7 @@ export interface PolicyPorts {
     readonly policy: DisaggregationPolicy;
   };
   readonly admission: { readonly context: PolicyContext; readonly policy: AdmissionPolicy };
+  readonly elasticity: { readonly context: PolicyContext; readonly policy: ElasticityPolicy };
   readonly rail: { readonly context: RailContext; readonly policy: RailPolicy };
   readonly batching: { readonly context: EngineContext; readonly policy: BatchingPolicy };
   readonly queue: { readonly context: EngineContext; readonly policy: QueuePolicy };
@@ -127,6 +129,12 @@ export function definePlacement<const T extends Params>(
   definition: Definition<PlacementContext, PlacementPolicy, T>,
 ): PolicyModule<PlacementContext, PlacementPolicy, T> {
   return { kind: 'placement', ...definition };
+}
+
+export function defineElasticity<const T extends Params>(
+  definition: Definition<PolicyContext, ElasticityPolicy, T>,
+): PolicyModule<PolicyContext, ElasticityPolicy, T> {
+  return { kind: 'elasticity', ...definition };
 }
 
 // --- eviction ---------------------------------------------------------------------------------
@@ -282,6 +290,8 @@ export interface ClusterView {
   readonly decodeInstances: readonly number[];
   /** Those with both roles. */
   readonly coupledInstances: readonly number[];
+  /** Those without a role: idle, and not on their way to one. */
+  readonly standbyInstances: readonly number[];
   nodeOf(instance: number): number;
   /** Its roles now; none while it drains. */
   rolesOf(instance: number): readonly Role[];
@@ -349,6 +359,23 @@ export interface DisaggregationPolicy {
    * does both, chosen by the prefill policy; where there is none it is as if true.
    */
   separates(request: Request, match: PrefixMatch, view: ClusterView): boolean;
+}
+
+/** Which instances do what; asked from time to time while there is work. */
+export interface ElasticityPolicy {
+  /** Between two looks, ns; 0 never looks. */
+  readonly intervalNs: number;
+  /** What shall change; nothing when it is well as it is. */
+  adjust(view: ClusterView): readonly RoleChange[];
+}
+
+export interface RoleChange {
+  /** Alive and not in a change. */
+  readonly instance: number;
+  /** None: it goes on standby. Another instance must keep each role that this one loses. */
+  readonly roles: readonly Role[];
+  /** From the end of its earlier work until it can do the new. */
+  readonly startupNs: number;
 }
 
 /** '' admits; else why not. */

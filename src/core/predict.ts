@@ -100,6 +100,27 @@ export function decodePoolLoad(
   return sum / decodeInstances.length;
 }
 
+/** Loads of both pools: 1 is as much as the targets or the memory allow. */
+export function poolLoads(
+  { estimate, slo }: PolicyContext,
+  view: ClusterView,
+): { readonly prefill: number; readonly decode: number } {
+  return {
+    prefill: meanOver(view.prefillInstances, (of) => view.queueNs(of) / slo.ttftNs),
+    decode: meanOver(view.decodeInstances, (of) => {
+      const { requests, tokens } = view.decodingNow(of);
+      const stepNs = requests === 0 ? 0 : estimate.decodeStepNs(of, requests, tokens);
+      return Math.max(stepNs / slo.tbtNs, view.decodeTokens(of) / view.decodeCapacityTokens(of));
+    }),
+  };
+}
+
+function meanOver(instances: readonly number[], load: (of: number) => number): number {
+  let sum = 0;
+  for (const instance of instances) sum += load(instance);
+  return instances.length === 0 ? 0 : sum / instances.length;
+}
+
 /** The stage check of decode: would this request, joining now, break the TBT of its instance? */
 export function verdictAtDecode(
   { estimate, slo }: PolicyContext,

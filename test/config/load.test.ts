@@ -146,10 +146,10 @@ describe('what is refused, in one line', () => {
         '(nearest: prefill)',
     ],
     [
-      'empty roles',
-      'cluster: {groups: [{name: a, count: 1, roles: []}]}\n',
-      'c.yaml:1:47: cluster.groups[0].roles: found [], expected a list such as [prefill], ' +
-        '[decode] or [prefill, decode]',
+      'roles that are no list',
+      'cluster: {groups: [{name: a, count: 1, roles: 7}]}\n',
+      'c.yaml:1:47: cluster.groups[0].roles: found 7, expected a list such as [prefill], ' +
+        '[decode], [prefill, decode] or [] for standby',
     ],
     [
       'unknown node',

@@ -33,6 +33,12 @@ class Dice {
   }
 }
 
+/** Elasticity at the pace of a tiny cluster, and eager. */
+const ELASTIC = [
+  'role-switch:high=0.01,low=0.5,interval=0.00005,cooldown=0.0001',
+  'thresholds:high=0.02,low=0.01,interval=0.00005,cooldown=0.0001,startup=0.00002',
+];
+
 /** Offline policies, and those whose state is too large to make anew in every scenario. */
 const LEFT_OUT = ['belady', 'lhd'];
 
@@ -94,6 +100,7 @@ function policiesOf(dice: Dice): TinyPlan['policies'] & object {
     rail: dice.pick(...policyNames('rail')),
     disaggregation: dice.pick('always', ...policyNames('disaggregation')),
     admission: dice.pick('none', 'none', 'none', ...policyNames('admission')),
+    elasticity: dice.pick('none', 'none', ...ELASTIC),
     batching: dice.pick('disaggregated', ...policyNames('batching')),
     queue: dice.pick('fcfs', ...policyNames('queue')),
   };

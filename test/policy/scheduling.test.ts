@@ -49,10 +49,11 @@ function cluster(prefill: readonly Instance[], decode: readonly Decoder[], flow:
     nowNs: 0,
     prefillInstances: prefill.map((_, i) => i),
     decodeInstances: decode.map((_, i) => prefill.length + i),
+    standbyInstances: [],
     coupledInstances: prefill.flatMap(({ decodes }, i) => (decodes === undefined ? [] : [i])),
     nodeOf: (instance) => instance,
     rolesOf: (instance) => [instance < prefill.length ? 'prefill' : 'decode'],
-    queueNs: (instance) => prefill[instance].queueNs,
+    queueNs: (instance) => prefill[instance]?.queueNs ?? 0,
     sendingNs: (node) => prefill[node]?.sendingNs ?? 0,
     queuedRequests: (instance) => {
       const { queuedRequests, queueNs } = prefill[instance];
@@ -499,7 +500,59 @@ describe('rejection by load (TTFT 2 ms, TBT 5 ms; a step: 1 ms a request, 1 ns a
   });
 });
 
-const KINDS = ['prefill', 'decode', 'disaggregation', 'admission'] as const;
+describe('elasticity policies (TTFT 2 ms, TBT 5 ms; a step: 1 ms a request, 1 ns a token)', () => {
+  /** Two prefill instances with so much queued, two decode instances, 4 and 5 on standby. */
+  const pools = (queuesNs: readonly number[], decodes: readonly number[], nowNs = 0) => {
+    const prefill = queuesNs.map((queueNs) => ({ queueNs, localBlocks: 0 }));
+    const decoders = decodes.map((requests) => {
+      return { requests, tokens: 1000 * requests, capacityTokens: 1e9 };
+    });
+    return { ...cluster(prefill, decoders, { nowNs }).view, standbyInstances: [4, 5] };
+  };
+
+  it('none never looks', async () => {
+    const none = await policy('elasticity', 'none');
+    expect(none.intervalNs).toBe(0);
+    expect(none.adjust(pools([9e9, 9e9], [99, 99]))).toEqual([]);
+  });
+
+  it('thresholds takes from standby and gives back, pool by pool, with a rest', async () => {
+    const spec = 'thresholds:high=0.5,low=0.1,cooldown=1,startup=2,interval=3';
+    const scaling = await policy('elasticity', spec);
+    expect(scaling.intervalNs).toBe(3e9);
+    // Prefill (2 + 0.4) / 2 of 2 ms: 0.6. Decode (3.003 + 2.002) / 2 of 5 ms: 0.5005.
+    expect(scaling.adjust(pools([2e6, 400_000], [3, 2]))).toEqual([
+      { instance: 4, roles: ['prefill'], startupNs: 2e9 },
+      { instance: 5, roles: ['decode'], startupNs: 2e9 },
+    ]);
+    expect(scaling.adjust(pools([2e6, 2e6], [4, 4], 999_999_999))).toEqual([]);
+    // Prefill 0.05; decode keeps 0.3003.
+    expect(scaling.adjust(pools([200_000, 0], [2, 1], 1e9))).toEqual([
+      { instance: 1, roles: [], startupNs: 0 },
+    ]);
+    const few = await policy('elasticity', 'thresholds:least=2');
+    expect(few.adjust(pools([0, 0], [0, 0]))).toEqual([]);
+  });
+
+  it('role-switch moves the idlest of the idle pool to the busy one', async () => {
+    const spec = 'role-switch:high=0.5,low=0.25,cooldown=1';
+    const busyPrefill = pools([2e6, 2e6], [1, 0]); // 1; 0.1001
+    const busyDecode = pools([0, 300_000], [3, 3]); // 0.075; 0.6
+    const prefill = await policy('elasticity', spec);
+    expect(prefill.adjust(busyPrefill)).toEqual([
+      { instance: 3, roles: ['prefill'], startupNs: 0 },
+    ]);
+    expect(prefill.adjust(busyDecode)).toEqual([]);
+    const decode = await policy('elasticity', spec);
+    expect(decode.adjust(busyDecode)).toEqual([{ instance: 0, roles: ['decode'], startupNs: 0 }]);
+    const both = await policy('elasticity', spec);
+    expect(both.adjust(pools([2e6, 2e6], [3, 3]))).toEqual([]);
+    const kept = await policy('elasticity', `${spec},least=2`);
+    expect(kept.adjust(busyPrefill)).toEqual([]);
+  });
+});
+
+const KINDS = ['prefill', 'decode', 'disaggregation', 'admission', 'elasticity'] as const;
 
 /** Every policy that there is, a new file included. */
 describe.each(KINDS)('every %s policy', (kind) => {
@@ -568,6 +621,16 @@ async function answer(
     const apart = (await policy(kind, name, random)).separates(request(1200), match, view);
     expect(typeof apart).toBe('boolean');
     return apart;
+  }
+  if (kind === 'elasticity') {
+    const changes = (await policy(kind, name, random)).adjust(view);
+    const known = [...view.prefillInstances, ...view.decodeInstances];
+    for (const { instance, roles, startupNs } of changes) {
+      expect(known).toContain(instance);
+      expect(['', 'prefill', 'decode', 'prefill,decode']).toContain(roles.join());
+      expect(startupNs).toBeGreaterThanOrEqual(0);
+    }
+    return changes;
   }
   const choice = { instance: 0, sourceNode: -1, sourceBlocks: 0, ttftNs: 1e6 };
   const gate = await policy(kind, name, random);

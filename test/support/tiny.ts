@@ -208,6 +208,7 @@ export const TINY_POLICIES: PolicyNames = {
   decode: 'least-tbt',
   disaggregation: 'always',
   admission: 'none',
+  elasticity: 'none',
   rail: 'even',
   batching: 'disaggregated',
   queue: 'fcfs',

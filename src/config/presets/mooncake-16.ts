@@ -75,6 +75,7 @@ export const MOONCAKE_16: Config = {
     decode: 'least-tbt',
     disaggregation: 'always',
     admission: 'none',
+    elasticity: 'none',
     attempts: 3,
     congestion: 'off',
     staleness: 0,
