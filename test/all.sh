@@ -18,6 +18,7 @@ need etcd-server etcd
 need g++ g++
 need make make
 need fio fio
+need binutils objdump
 # Real verbs without hardware: a virtual machine with Soft-RoCE (test/e2e/verbs/vm.sh).
 need qemu-system-x86 qemu-system-x86_64
 need_file busybox-static /usr/share/doc/busybox-static

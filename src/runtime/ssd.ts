@@ -141,7 +141,10 @@ export class SsdStore {
     return this.#native.stats();
   }
 
-  /** Makes memory known; it must start at a multiple of 4096. The store keeps it until closed. */
+  /**
+   * Makes memory known, such as that of a pool; it must start at a multiple of 4096. Close the
+   * store before the pool: until then the kernel may write to it.
+   */
   async attach(memory: ArrayBuffer): Promise<SsdMemory> {
     let index = -1;
     const { detail } = await this.#ask((id) => {
