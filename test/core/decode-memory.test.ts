@@ -281,3 +281,17 @@ describe.each(['recompute', 'swap'] as const)(
     });
   },
 );
+
+// A coupled engine that grows asks for a prompt's memory when the run is cut, not when it comes.
+it('with memory to spare, growing is the same as reserving where decode is apart', async () => {
+  const topology = tinyTopology({ prefill: 2, decode: 2, hbmTokens: 100_000 });
+  const trace = randomTrace(3, { requests: 80, outputTokens: 60, gapNs: 20_000 });
+  const columns = async (decodeSpace: 'reserve' | 'grow') => {
+    const plan = await tinyPlan({ topology, settings: { instance: { decodeSpace } } });
+    return simulate({ plan, trace }).recorder;
+  };
+  const [reserving, growing] = [await columns('reserve'), await columns('grow')];
+  expect(growing.columns).toEqual(reserving.columns);
+  expect(growing.tbtNs).toEqual(reserving.tbtNs);
+  expect(growing.counts[Count.preempted]).toBe(0);
+});
