@@ -2,6 +2,7 @@
 import { COUNT_NAMES, Count, Mark } from '../core/host.ts';
 import { Outcome } from '../core/request.ts';
 import type { TraceColumns } from '../core/trace-columns.ts';
+import { type ClassResult, classResults } from './classes.ts';
 import {
   linkBytesPerNs,
   linksOf,
@@ -77,6 +78,8 @@ export interface Result {
   readonly slo: SloTargets;
   readonly effectiveRatio: number | null;
   readonly goodputPerSec: number | null;
+  /** Where the trace has priorities or SLO classes. */
+  readonly classes?: readonly ClassResult[];
   readonly gpuSeconds: { readonly prefill: number; readonly decode: number };
   /** By link; those of the SSDs only where there are any. `ssdWrite` is what wears them. */
   readonly bytes: Readonly<Record<Exclude<ResourceKind, SsdLink>, number>> &
@@ -105,6 +108,7 @@ export function summarise(inputs: ResultInputs): Result {
   const requests = countRequests(recorder);
   const columns = requestColumns(recorder, trace, slo);
   const good = sum(columns.good);
+  const classes = classResults(recorder, trace, columns);
   const { durationNs } = recorder;
   const ssd = hasSsd(recorder);
   return {
@@ -132,6 +136,7 @@ export function summarise(inputs: ResultInputs): Result {
     slo,
     effectiveRatio: requests.arrived === 0 ? null : good / requests.arrived,
     goodputPerSec: durationNs === 0 ? null : (good * 1e9) / durationNs,
+    ...(classes === null ? {} : { classes }),
     gpuSeconds: gpuSeconds(recorder),
     bytes: bytesByKind(recorder),
     ...transportCpu(recorder),

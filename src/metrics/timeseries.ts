@@ -9,7 +9,14 @@ import type { Run, Transfer } from '../core/host.ts';
 import type { Delta, Fact, Message, StepEnded, TransferEnded } from '../core/messages.ts';
 import type { Observer } from '../core/observer.ts';
 import type { Slo } from '../core/policy.ts';
-import { type Address, AddressBook, type Node, Tier, type Topology } from '../core/topology.ts';
+import {
+  type Address,
+  AddressBook,
+  type Node,
+  type Role,
+  Tier,
+  type Topology,
+} from '../core/topology.ts';
 import { BinnedSums, binWidthNs } from './bins.ts';
 import { crossings, linkBytesPerNs, linksOf, NODE_LINKS } from './links.ts';
 import { PoolLoads } from './pool-loads.ts';
@@ -227,8 +234,13 @@ export class TimeSeriesSampler implements Observer {
         series('decoding_requests', decoding[id]),
         series('decode_busy_ratio', row(id, DECODE)),
       ];
-      const has = (role: 'prefill' | 'decode') => roles.includes(role);
-      return [...(has('prefill') ? prefill : []), ...(has('decode') ? decode : [])];
+      // Roles may have changed: what it did counts as well.
+      const did = ([, busy]: Series[]) => busy.values.some((ratio) => ratio > 0);
+      const shows = (role: Role, own: Series[]) => roles.includes(role) || did(own);
+      return [
+        ...(shows('prefill', prefill) ? prefill : []),
+        ...(shows('decode', decode) ? decode : []),
+      ];
     });
   }
 
