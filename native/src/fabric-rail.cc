@@ -21,6 +21,8 @@ constexpr int64_t kStalledNs = 3'000'000'000;
 constexpr int64_t kRefuseNs = 1'000'000'000;
 // How soon to offer again what the provider refused; completions wake sooner.
 constexpr int64_t kRetryNs = 1'000'000;
+// How soon to look again whether the link is up.
+constexpr int64_t kLinkNs = 100'000'000;
 constexpr int kBurst = 64;
 
 struct Scratch {
@@ -533,16 +535,28 @@ int FabricRail::poll(Completion* out, int max) {
   }
   if (waiting_ > 0) submitWaiting(nowNs());
   // The engine closes and opens it.
-  if (!broken_ || n > 0) return n;
+  if (!broken_ || n > 0 || linkDown()) return n;
   reopening_ = true;
   return -1;
+}
+
+// A broken endpoint waits for its link before it is closed: closing says goodbye to its peers, and
+// Soft-RoCE (Linux 6.1) can't receive connections any more after a goodbye into a link that is down.
+// Meanwhile `post` says railDown; what was open has been flushed.
+bool FabricRail::linkDown() {
+  const int64_t now = nowNs();
+  if (now < lookAtLinkNs_) return true;
+  if (!linkIsDown(info_->domain_attr->name)) return false;
+  lookAtLinkNs_ = now + kLinkNs;
+  return true;
 }
 
 void FabricRail::wait(int wakeFd, int64_t timeoutNs) {
   if (!ended_.empty()) return;
   pollfd fds[2] = {{wakeFd, POLLIN, 0}, {cqFd_, POLLIN, 0}};
   nfds_t count = 1;
-  if (endpoint_ != nullptr) {
+  if (broken_ && inFlight_.count == 0) timeoutNs = std::min(timeoutNs, kLinkNs);
+  if (endpoint_ != nullptr && !(broken_ && inFlight_.count == 0)) {
     fi::Fid* queue = &cq_->fid;
     // Something is there already, or the provider must be polled before its descriptor counts.
     if (fabric_->ops->trywait(fabric_, &queue, 1) != 0) return;
@@ -590,6 +604,7 @@ void FabricRail::close(std::vector<Completion>* out) {
   }
   submitted_ = 0;
   broken_ = false;
+  lookAtLinkNs_ = 0;
   reopening_ = false;
   peers_.clear();
   remotes_.clear();

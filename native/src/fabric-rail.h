@@ -103,6 +103,7 @@ class FabricRail final : public Rail {
   void finish(Operation* operation, Status status, Completion* out);
   Status outcomeOf(const Operation* operation, const fi::CqErrorEntry& error);
   void release(Peer& peer);
+  bool linkDown();
 
   const FabricChoice choice_;
   const FabricLibrary* library_ = nullptr;
@@ -128,6 +129,7 @@ class FabricRail final : public Rail {
   std::deque<Completion> ended_;
   // The endpoint reports errors of its own: only close and open help.
   bool broken_ = false;
+  int64_t lookAtLinkNs_ = 0;
   // The engine was told to close and open it.
   bool reopening_ = false;
 };

@@ -175,8 +175,8 @@ for (const provider of providers) {
       for (const { status } of ends) expect(allowed).toContain(status);
       const late = await moved(plane, moveOf(pool, segment, over(0)));
       expect(late.status).not.toBe(Status.ok);
-      expect(plane.close()).toBe(true);
       for (let slot = 0; slot < SLOTS; slot++) expect(pool.inUse(slot)).toBe(false);
+      expect(plane.close()).toBe(true);
     });
   });
 }

@@ -62,6 +62,8 @@ rails() {
     echo 1 > "/proc/sys/net/ipv4/conf/$name/accept_local"
     echo 0 > "/proc/sys/net/ipv4/conf/$name/rp_filter"
     device "$name" "10.78.0.$host/24" "rxe$name"
+    # Without its wire it reaches nobody: the local table would find a short cut.
+    $ip route add unreachable default table "$((100 + host))" metric 4096
     $ip rule add pref "$host" iif lo from "10.78.0.$host" lookup "$((100 + host))"
     cable "$name" up
   done

@@ -137,6 +137,13 @@ network() {
   echo "-device virtio-net-pci,netdev=wire,mac=52:54:00:77:00:0$((node + 1)),host_mtu=4200,romfile="
 }
 
+# The emulated time stamp counter is the host's. On a busy host the guest mismeasures its rate, and
+# all its clocks run fast or slow; where the host runs at one rate it is told.
+tsc() {
+  ! grep -qw hypervisor /proc/cpuinfo || ! grep -qw constant_tsc /proc/cpuinfo ||
+    awk '/^cpu MHz/ { printf "tsc_early_khz=%d", $4 * 1000; exit }' /proc/cpuinfo
+}
+
 prepare_images
 [ -z "$prepare" ] || exit 0
 [ -n "$scratch" ] || scratch=$(mktemp -d)
@@ -156,7 +163,7 @@ status=0
 timeout -k 5 "$timeout" qemu-system-x86_64 -accel tcg,thread=multi,tb-size=512 -cpu max -M q35 \
   -m "$mem" -smp "$cpus" -display none -no-reboot -nodefaults -serial stdio \
   -kernel "$kernel" -initrd "$initrd" -device virtio-rng-pci \
-  -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off tsc=reliable random.trust_cpu=on \
+  -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off tsc=reliable $(tsc) random.trust_cpu=on \
 node=$node wire=${wire%%:*} cwd=$repository$mounts" \
   "${folders[@]}" "${wires[@]}" < /dev/null 2>&1 | sed -u 's/\r$//' | tee "$console" ||
   status=${PIPESTATUS[0]}
