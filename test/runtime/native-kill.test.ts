@@ -12,6 +12,8 @@ import { describeNative, native } from '../support/native.ts';
 import { fill, moved, moveOf, openPlane, publishAll, SLOT_BYTES, SLOTS } from '../support/plane.ts';
 
 const TIMES = process.env.MOONTIDE_SOAK === '1' ? 200 : 20;
+/** Where seeds start: another with each soak. */
+const FIRST = Number(process.env.MOONTIDE_SEED ?? 0) % 1_000_000;
 const CHILD = new URL('../support/plane-child.mjs', import.meta.url).pathname;
 const KINDS = [['local'], ['tcp'], ['local', 'tcp'], ['tcp', 'tcp']] as const;
 const DEADLINE_NS = 1e9;
@@ -61,7 +63,7 @@ describeNative(`a process that dies, ${TIMES} times`, () => {
     const seen = new Map<Status, number>();
     let opened = 0;
     for (let seed = 0; seed < TIMES; seed++) {
-      const random = randomOf(seed);
+      const random = randomOf(FIRST + seed);
       const kinds = KINDS[seed % KINDS.length];
       const here = openPlane(kinds, { sliceBytes: 64 * 1024 });
       const { child, line } = await start(['serve', ...kinds]);
@@ -75,11 +77,11 @@ describeNative(`a process that dies, ${TIMES} times`, () => {
           const over = { slot, remoteSlot: slot, write, crc, deadlineNs: DEADLINE_NS };
           const end = await moved(here.plane, moveOf(here.pool, segment, over));
           seen.set(end.status, (seen.get(end.status) ?? 0) + 1);
-          expect(end.durationNs, `seed ${seed}`).toBeLessThan(DEADLINE_NS + SLACK_NS);
+          expect(end.durationNs, `seed ${FIRST + seed}`).toBeLessThan(DEADLINE_NS + SLACK_NS);
           if (end.status !== Status.ok) return;
           if (write) continue;
           const sum = native().crc32c(here.pool.bytes(slot), 0);
-          expect(sum, `seed ${seed}`).toBe(crcs[slot]);
+          expect(sum, `seed ${FIRST + seed}`).toBe(crcs[slot]);
         }
       });
       await sleep(random(40));
@@ -94,7 +96,9 @@ describeNative(`a process that dies, ${TIMES} times`, () => {
       if (stopped) await kill(child);
       const quiet = () =>
         Array.from({ length: SLOTS }, (_, i) => i).every((i) => !here.pool.inUse(i));
-      expect(await until(quiet, SLACK_NS), `seed ${seed}: a slot is in use for ever`).toBe(true);
+      expect(await until(quiet, SLACK_NS), `seed ${FIRST + seed}: a slot is in use for ever`).toBe(
+        true,
+      );
       expect(here.plane.close()).toBe(true);
       if (seed === 3) opened = descriptors();
       if (seed > 3 && seed % 4 === 3) {
@@ -113,14 +117,16 @@ describeNative(`a process that dies, ${TIMES} times`, () => {
     const descriptor = Buffer.from(here.pool.describe()).toString('base64');
     let opened = 0;
     for (let seed = 0; seed < TIMES; seed++) {
-      const random = randomOf(seed + 1_000);
+      const random = randomOf(FIRST + seed + 1_000);
       const kind = kinds[seed % 2];
       const { child } = await start(['move', String(seed), descriptor, kind]);
       await sleep(random(40));
       await kill(child);
       const quiet = () =>
         Array.from({ length: SLOTS }, (_, i) => i).every((i) => !here.pool.inUse(i));
-      expect(await until(quiet, SLACK_NS), `seed ${seed}: a slot is served for ever`).toBe(true);
+      expect(await until(quiet, SLACK_NS), `seed ${FIRST + seed}: a slot is served for ever`).toBe(
+        true,
+      );
       if (seed === 3) opened = descriptors();
       if (seed > 3 && seed % 4 === 3) {
         expect(await until(() => descriptors() <= opened + 2, SLACK_NS)).toBe(true);
