@@ -13,6 +13,7 @@ const DECIDES: Readonly<Record<PolicyKind, string>> = {
   decode: 'which instance continues it',
   disaggregation: 'whether the two may differ',
   admission: 'which requests are taken, and kept when their prompt is done',
+  replication: 'which blocks are copied ahead of requests for them',
   placement: 'which node keeps a block that was computed',
   tiering: 'what moves between DRAM and SSD',
   elasticity: 'which instances do what as the load changes',

@@ -19,6 +19,7 @@ const POLICY_SECTION: Readonly<
   queue: 'instance',
   tiering: 'store',
   placement: 'store',
+  replication: 'store',
 };
 
 /** A policy that was asked for. Its parameters are checked when it is loaded. */

@@ -266,6 +266,9 @@ const store = z
       .prefault('pooled')
       .describe('Whether an instance may get cached blocks from other nodes than its own.'),
     placement: policy.prefault('local').describe("Which node's DRAM keeps a computed block."),
+    replication: policy
+      .prefault('side-effect')
+      .describe('Which blocks are copied to other nodes ahead of requests for them.'),
     prefetch: z
       .enum(['on', 'off'])
       .prefault('off')

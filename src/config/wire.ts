@@ -141,6 +141,7 @@ function wireConductor(
       admission: policies.admission.create(context('admission')),
       placement: placementPolicy(plan),
       elasticity: policies.elasticity.create(context('elasticity')),
+      replication: policies.replication.create(context('replication')),
     },
     trace.distinctBlocks,
   );

@@ -20,6 +20,8 @@ import type {
   PlacementPolicy,
   PrefillChoice,
   PrefillPolicy,
+  Replica,
+  ReplicationPolicy,
   Verdict,
 } from './policy.ts';
 import { predictWork } from './predict.ts';
@@ -46,6 +48,7 @@ export interface ConductorPolicies {
   readonly admission: AdmissionPolicy;
   readonly placement: PlacementPolicy;
   readonly elasticity: ElasticityPolicy;
+  readonly replication: ReplicationPolicy;
 }
 
 const NONE: readonly number[] = [];
@@ -116,7 +119,7 @@ export class Conductor extends Restorable implements Machine {
       topology,
       !world.settings.pooled ? 'local' : policies.placement.spreads ? 'spread' : 'whole',
     );
-    this.occupancy = new Occupancy(topology);
+    this.occupancy = new Occupancy(topology, this.directory);
     this.elasticity = new Elasticity(world, this.views, policies.elasticity);
     this.dispatched = new Float64Array(topology.instances.length);
     this.deltaSequence = new Float64Array(2 * topology.nodes.length + topology.instances.length);
@@ -285,6 +288,10 @@ export class Conductor extends Restorable implements Machine {
       withdrawn: Outcome.inFlight,
     });
     world.host.send(world.addresses.instance(instance), dispatch);
+    const { replication } = this.policies;
+    if (!replication.watches) return;
+    this.occupancy.nowNs = views.nowNs;
+    this.replicate(request, replication.onRequest(request, this.occupancy));
   }
 
   /** The source will be busy with what the target lacks. */
@@ -315,6 +322,22 @@ export class Conductor extends Restorable implements Machine {
       if (other && matched[node] >= sourceBlocks) sources.push(node);
     }
     return { sources, untils: NONE };
+  }
+
+  /** Has copies made that the policy wants. */
+  private replicate(request: Request, replicas: readonly Replica[]): void {
+    const { host, addresses } = this.world;
+    const { nodes } = this.occupancy;
+    for (const { source, target, blocks } of replicas) {
+      const known = nodes.includes(source) && nodes.includes(target) && source !== target;
+      if (!known || !(blocks > 0 && blocks <= request.blocks.length)) {
+        throw new PolicyError(
+          `the replication policy wants ${blocks} blocks from ${source} to ${target}, expected ` +
+            `up to ${request.blocks.length} between two nodes with DRAM for blocks`,
+        );
+      }
+      host.send(addresses.store(target), { kind: 'replicate', request, source, blocks });
+    }
   }
 
   /** Which nodes are to keep the blocks of a prompt. */
@@ -359,6 +382,12 @@ export class Conductor extends Restorable implements Machine {
         ? ''
         : this.policies.admission.verdictAtDecode?.(request, decodeInstance, this.seen);
     this.toDecode(key, booked);
+    const { replication } = this.policies;
+    if (replication.watches) {
+      const node = this.views.nodeOf(booked.prefillInstance);
+      this.occupancy.nowNs = this.views.nowNs;
+      this.replicate(request, replication.onComputed(request, node, this.occupancy));
+    }
     if (verdict) this.withdraw(booked, VERDICTS[verdict]);
   }
 

@@ -173,6 +173,14 @@ export interface FetchBlocks {
   readonly sourceBlocks: number;
 }
 
+/** Conductor to store: bring leading blocks of a prompt from another node, for whoever may come. */
+export interface Replicate {
+  readonly kind: 'replicate';
+  readonly request: Request;
+  readonly source: number;
+  readonly blocks: number;
+}
+
 /** Instance to store, when a request comes: bring what is on SSD of its prompt into DRAM. */
 export interface Prefetch {
   readonly kind: 'prefetch';
@@ -511,6 +519,7 @@ export type Body =
   | RequestInventory
   | FetchBlocks
   | Prefetch
+  | Replicate
   | Fetched
   | Acquire
   | AcquireWaits

@@ -5,7 +5,7 @@
 import type { CacheTiers } from './cache-tiers.ts';
 import { assert } from './errors.ts';
 import { Count, type Host, IdSource } from './host.ts';
-import type { FetchBlocks, LeaseGrant, TransferEnded } from './messages.ts';
+import type { FetchBlocks, LeaseGrant, Replicate, TransferEnded } from './messages.ts';
 import type { Request } from './request.ts';
 import type { StoreSettings } from './settings.ts';
 import { type AddressBook, type KvLayout, type Node, Tier } from './topology.ts';
@@ -13,6 +13,8 @@ import type { TransferBook } from './transfer-book.ts';
 
 /** Blocks on their way. */
 interface Fetch {
+  /** Id of the request, or below -1 for a replica that no request waits for. */
+  readonly key: number;
   readonly request: Request;
   readonly instance: number;
   readonly sources: readonly number[];
@@ -57,6 +59,8 @@ export class PeerFetches {
   private readonly tiers: CacheTiers;
   private readonly book: TransferBook;
   private readonly leaseIds: IdSource;
+  /** Key of the last replica: they count down. */
+  private lastReplica = -1;
   /** By request id. */
   private readonly fetches = new Map<number, Fetch>();
   /** Fetches that were given up while their move, which is the key, was under way. */
@@ -77,9 +81,20 @@ export class PeerFetches {
   }
 
   begin(body: FetchBlocks): void {
+    this.drop(body.request.id);
+    this.start(body, body.request.id);
+  }
+
+  /** Brings blocks that no request waits for. */
+  replicate({ request, source, blocks }: Replicate): void {
+    const ask = { request, instance: -1, sources: [source], untils: NONE, sourceBlocks: blocks };
+    this.start(ask, --this.lastReplica);
+  }
+
+  private start(body: Omit<FetchBlocks, 'kind'>, key: number): void {
     const { request, instance, sources, untils, sourceBlocks } = body;
-    this.drop(request.id);
     const fetch: Fetch = {
+      key,
       request,
       instance,
       sources,
@@ -97,7 +112,7 @@ export class PeerFetches {
       validUntilNs: 0,
       transfer: 0,
     };
-    this.fetches.set(request.id, fetch);
+    this.fetches.set(key, fetch);
     this.allocate(fetch, sourceBlocks);
     this.askSource(fetch);
   }
@@ -144,7 +159,7 @@ export class PeerFetches {
     const lease = leaseIds.next();
     fetch.lease = lease;
     fetch.askedNs = world.clock.nowNs;
-    requestOf.set(lease, fetch.request.id);
+    requestOf.set(lease, fetch.key);
     const { blocks } = fetch.request;
     const ids = fetch.wanted.map((index) => blocks.at(index));
     const store = world.addresses.store(fetch.sources[fetch.tried++]);
@@ -180,7 +195,8 @@ export class PeerFetches {
         fetch.goesOn = true;
       } else {
         // Without them the rest of the prefix is of no use.
-        world.host.count(Count.staleMiss, missing.length + fetch.later.length);
+        const misses = missing.length + fetch.later.length;
+        if (fetch.instance >= 0) world.host.count(Count.staleMiss, misses);
         fetch.later.length = 0;
       }
       this.abandon(fetch, granted, false);
@@ -195,7 +211,7 @@ export class PeerFetches {
     for (const index of fetch.wanted) tokens += book.tokensOf(fetch, index);
     const moving = {
       kind: 'fetch' as const,
-      request: request.id,
+      request: fetch.key,
       attempt: request.attempt,
       instance,
       slots: [...slots],
@@ -319,6 +335,11 @@ export class PeerFetches {
   }
 
   private answer(fetch: Fetch): void {
+    if (fetch.instance < 0) {
+      this.unkeep(fetch);
+      this.fetches.delete(fetch.key);
+      return;
+    }
     const { request, instance, arrived } = fetch;
     const { host, addresses } = this.world;
     host.send(addresses.instance(instance), {

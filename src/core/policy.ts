@@ -43,6 +43,7 @@ export const POLICY_KINDS = [
   'queue',
   'tiering',
   'placement',
+  'replication',
 ] as const;
 export type PolicyKind = (typeof POLICY_KINDS)[number];
 
@@ -62,6 +63,7 @@ export interface PolicyPorts {
   readonly queue: { readonly context: EngineContext; readonly policy: QueuePolicy };
   readonly tiering: { readonly context: TieringContext; readonly policy: TieringPolicy };
   readonly placement: { readonly context: PlacementContext; readonly policy: PlacementPolicy };
+  readonly replication: { readonly context: PolicyContext; readonly policy: ReplicationPolicy };
 }
 
 /** What the files of each kind export. */
@@ -123,6 +125,12 @@ export function defineTiering<const T extends Params>(
   definition: Definition<TieringContext, TieringPolicy, T>,
 ): PolicyModule<TieringContext, TieringPolicy, T> {
   return { kind: 'tiering', ...definition };
+}
+
+export function defineReplication<const T extends Params>(
+  definition: Definition<PolicyContext, ReplicationPolicy, T>,
+): PolicyModule<PolicyContext, ReplicationPolicy, T> {
+  return { kind: 'replication', ...definition };
 }
 
 export function definePlacement<const T extends Params>(
@@ -265,6 +273,32 @@ export interface PlacementPolicy {
   readonly spreads: boolean;
   /** The node for a block that `ownNode` will compute: one of the view's nodes. */
   place(block: number, ownNode: number, view: PlacementView): number;
+}
+
+// --- replication ------------------------------------------------------------------------------
+
+export interface ReplicationView extends PlacementView {
+  readonly nowNs: number;
+  /** Nodes that hold a block, in whatever tier. */
+  replicas(block: number): number;
+  holds(node: number, block: number): boolean;
+}
+
+/** A copy to make: so many leading blocks of a prompt, from one node to another. */
+export interface Replica {
+  readonly source: number;
+  readonly target: number;
+  readonly blocks: number;
+}
+
+/** Which blocks are copied ahead of requests for them; what fetches leave behind comes besides. */
+export interface ReplicationPolicy {
+  /** False when it never copies: then it is not asked. */
+  readonly watches: boolean;
+  /** A request was given to an instance. */
+  onRequest(request: Request, view: ReplicationView): readonly Replica[];
+  /** Its prompt is done, and saved on `node` but for what is still under way. */
+  onComputed(request: Request, node: number, view: ReplicationView): readonly Replica[];
 }
 
 // --- scheduling -------------------------------------------------------------------------------

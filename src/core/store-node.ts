@@ -114,6 +114,8 @@ export class StoreNode extends Restorable implements Machine {
         return this.onClaim(fact.from, body);
       case 'fetchBlocks':
         return this.fetches.begin(body);
+      case 'replicate':
+        return this.fetches.replicate(body);
       case 'prefetch':
         return this.tiers.prefetch(body.request);
       case 'leaseRequest':

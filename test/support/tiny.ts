@@ -204,6 +204,7 @@ export const TINY_POLICIES: PolicyNames = {
   ssdEviction: 'fifo',
   tiering: 'write-back',
   placement: 'local',
+  replication: 'side-effect',
   prefill: 'kvcache-centric',
   decode: 'least-tbt',
   disaggregation: 'always',

@@ -49,6 +49,7 @@ export const MOONCAKE_16: Config = {
     tiering: 'write-back',
     pool: 'pooled',
     placement: 'local',
+    replication: 'side-effect',
     prefetch: 'off',
     watermark: 0.9,
     lowWatermark: 0.85,
