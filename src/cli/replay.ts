@@ -10,6 +10,7 @@ import { printJson } from './output.ts';
 interface Flags extends ConfigOptions {
   readonly config: string;
   readonly set: string[];
+  readonly scenario?: string;
   readonly limit?: number;
   readonly rate?: number;
   readonly output?: string;
@@ -30,6 +31,7 @@ export function addReplayCommand(program: Command): void {
     .description('Replay a trace through a simulated cluster.')
     .argument('<trace>', 'format:path, a catalogue name (demo) or a path; - reads stdin');
   addConfigOptions(command)
+    .option('--scenario <file>', 'what happens to the cluster meanwhile (YAML)')
     .option('--limit <n>', 'only the first n requests', numberOption('--limit', 1, true))
     .option('--rate <x>', 'multiply the arrival rate', numberOption('--rate', 0, false))
     .option('-o, --output <dir>', 'write result, tables (Parquet) and report (HTML) here')

@@ -23,7 +23,9 @@ import {
   type Address,
   AddressBook,
   CONDUCTOR,
+  type InstanceSpec,
   type KvLayout,
+  type Node,
   TIER_NAMES,
   Tier,
   type Topology,
@@ -61,6 +63,12 @@ export interface Cluster {
   readonly conductor: Conductor;
   readonly stores: readonly StoreNode[];
   readonly instances: readonly Instance[];
+  /** A new, empty life of a machine on a node, or a successor of the conductor. */
+  remake(address: Address, incarnation: number): Machine;
+  /** The conductor gives the instance nothing any more. */
+  drains(instance: number): boolean;
+  /** Nothing runs on it or is bound for it. */
+  isDrained(instance: number): boolean;
 }
 
 /** The policy of each tier. */
@@ -87,8 +95,11 @@ export function wireCluster(
     trace,
     settings: settings.workload,
   });
-  const conductor = wireConductor(plan, trace, addresses, hostOf(CONDUCTOR));
-  const stores = topology.nodes.map((node) => {
+  const leader = (life: number) => {
+    const term = settings.conductor.term + life;
+    return wireConductor(plan, trace, addresses, hostOf(CONDUCTOR), term);
+  };
+  const storeOf = (node: Node, life: number) => {
     const clock = { nowNs: 0 };
     const world = {
       host: hostOf(addresses.store(node.id)),
@@ -106,19 +117,46 @@ export function wireCluster(
         plan.policies.tiering.create(new NodeContext({ clock }, dramSlots, ssdSlots)),
     };
     const own = topology.instances.filter((spec) => spec.node === node.id);
-    return new StoreNode(world, incarnation, trace.distinctBlocks, own);
-  });
-  const instances = topology.instances.map((spec) => {
+    return new StoreNode(world, life, trace.distinctBlocks, own);
+  };
+  const instanceOf = (spec: InstanceSpec, life: number) => {
     const host = hostOf(addresses.instance(spec.id));
     const { kv } = topology;
     // A pipeline cuts prompts into chunks by itself: see model/pipeline.ts.
     const chunkTokens = spec.stages > 1 ? Number.POSITIVE_INFINITY : settings.instance.chunkTokens;
     const own = spec.stages > 1 ? { ...settings.instance, chunkTokens } : settings.instance;
     const world = { host, spec, topology, kv, settings: own, addresses };
-    return new Instance(world, enginePolicies(plan, spec.id), incarnation);
-  });
+    return new Instance(world, enginePolicies(plan, spec.id), life);
+  };
+  const stores = topology.nodes.map((node) => storeOf(node, incarnation));
+  const instances = topology.instances.map((spec) => instanceOf(spec, incarnation));
+  const conductor = leader(0);
   const machines: Machine[] = [workload, conductor, ...stores, ...instances];
-  return { addresses, machines, workload, conductor, stores, instances };
+  const cluster = { addresses, machines, workload, conductor, stores, instances };
+  const remake = (address: Address, life: number) => {
+    let machine: Machine;
+    if (address === CONDUCTOR) {
+      cluster.conductor = leader(life);
+      machine = cluster.conductor;
+    } else if (addresses.isStore(address)) {
+      const node = addresses.storeNode(address);
+      stores[node] = storeOf(topology.nodes[node], incarnation + life);
+      machine = stores[node];
+    } else {
+      const id = addresses.instanceId(address);
+      instances[id] = instanceOf(topology.instances[id], incarnation + life);
+      machine = instances[id];
+    }
+    machines[address] = machine;
+    return machine;
+  };
+  const isDrained = (id: number) => {
+    const { views } = cluster.conductor;
+    const bound = views.queuedRequests(id) + views.decodeRequests(id);
+    return bound === 0 && instances[id].isIdle;
+  };
+  const drains = (id: number) => cluster.conductor.views.rolesOf(id).length === 0;
+  return Object.assign(cluster, { remake, drains, isDrained });
 }
 
 function wireConductor(
@@ -126,12 +164,14 @@ function wireConductor(
   trace: TraceColumns,
   addresses: AddressBook,
   host: Host,
+  term: number,
 ): Conductor {
   const { topology, settings, estimator, policies, seed, slo } = plan;
   const { blockTokens } = topology.kv;
   const context = (kind: string) =>
     new SchedulingContext(new RandomStream(seed, kind), estimator, slo, blockTokens);
-  const world = { host, topology, addresses, settings: settings.conductor, estimate: estimator };
+  const own = { ...settings.conductor, term };
+  const world = { host, topology, addresses, settings: own, estimate: estimator };
   return new Conductor(
     world,
     {

@@ -416,7 +416,7 @@ export class Conductor extends Restorable implements Machine {
       this.ended.set(key, outcome);
     }
     if (outcome === Outcome.lost && booked !== undefined) {
-      this.lose(booked);
+      this.lose(booked, booked.prefillInstance);
       return;
     }
     const withdrawn = booked?.withdrawn ?? Outcome.inFlight;
@@ -492,7 +492,7 @@ export class Conductor extends Restorable implements Machine {
       const { request, prefillInstance, decodeInstance, prefilled } = booked;
       const { id, attempt } = request;
       if (decodeInstance === instance || (prefillInstance === instance && !prefilled)) {
-        this.lose(booked);
+        this.lose(booked, instance);
       } else if (prefillInstance === instance) {
         host.send(addresses.instance(decodeInstance), { kind: 'probe', request: id, attempt });
       }
@@ -500,13 +500,15 @@ export class Conductor extends Restorable implements Machine {
   }
 
   /** A request whose instance died ends here; what it has elsewhere is given up. */
-  private lose(booked: Booked): void {
+  private lose(booked: Booked, dead: number): void {
     const { request, decodeInstance, cancelled, withdrawn } = booked;
     const { id, attempt } = request;
     const { host, addresses } = this.world;
     this.passCancel(booked);
-    const decodeStore = addresses.store(this.views.nodeOf(decodeInstance));
-    host.send(decodeStore, { kind: 'unreserve', request: id, attempt, instance: decodeInstance });
+    if (decodeInstance !== dead) {
+      const store = addresses.store(this.views.nodeOf(decodeInstance));
+      host.send(store, { kind: 'unreserve', request: id, attempt, instance: decodeInstance });
+    }
     const withdrawal = withdrawn === Outcome.inFlight ? Outcome.cancelled : withdrawn;
     const outcome = cancelled ? withdrawal : Outcome.lost;
     host.mark(id, Mark.outcome, outcome);
@@ -611,7 +613,8 @@ export class Conductor extends Restorable implements Machine {
     const sequence = term === this.world.settings.term ? body.dispatchSequence : 0;
     for (const { request, attempt, outcome } of body.ended) {
       const known = this.live.has(attemptKey(request, attempt));
-      if (!known && !this.takeover.gathering) continue;
+      if (!known && this.takeover.gathering) this.ended.set(attemptKey(request, attempt), outcome);
+      if (!known) continue;
       this.onFinished({ kind: 'finished', request, attempt, outcome }, this.views.nowNs);
     }
     const known = new Map(body.live.map((l) => [attemptKey(l.request, l.attempt), l]));

@@ -11,6 +11,8 @@ export interface Observer {
   onCount?(from: Address, what: Count, by: number): void;
   onTransfer?(from: Address, transfer: Transfer, atNs: number): void;
   onStep?(from: Address, step: Step, atNs: number): void;
+  /** The machine is dead, and all that it had started is gone. */
+  onCrash?(address: Address, atNs: number): void;
   onRun?(from: Address, run: Run, atNs: number): void;
 }
 

@@ -38,7 +38,7 @@ const NONE: readonly number[] = [];
 export class StoreNode extends Restorable implements Machine {
   readonly world: StoreWorld;
   readonly tiers: CacheTiers;
-  private readonly incarnation: number;
+  readonly incarnation: number;
   /** By instance. */
   private readonly memories = new Map<number, WorkingMemory>();
   private readonly hbmCaches: HbmCache[] = [];

@@ -46,6 +46,13 @@ export class Gpus {
     this.overlap = overlap;
   }
 
+  /** The engine died. */
+  reset(): void {
+    this.step = null;
+    this.run = null;
+    this.loading.clear();
+  }
+
   startStep(step: Step, nowNs: number): ActiveStep {
     assert(this.step === null && this.run === null, 'a GPU is busy twice');
     let loads = 0;

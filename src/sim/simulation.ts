@@ -5,7 +5,7 @@
  */
 import type { CostModel } from '../core/cost.ts';
 import { assert } from '../core/errors.ts';
-import type { Count, Host, Machine, Mark, Run, Step, Transfer } from '../core/host.ts';
+import type { Count, Host, Machine, Mark, Place, Run, Step, Transfer } from '../core/host.ts';
 import { EventQueue } from '../core/kit/event-queue.ts';
 import type { Body, Fact, Message, TransferEnded } from '../core/messages.ts';
 import { type Observer, type Watcher, watchers } from '../core/observer.ts';
@@ -14,6 +14,7 @@ import { type Address, AddressBook, type Topology, WORKLOAD } from '../core/topo
 import { Gpus } from './compute.ts';
 import type { Disturbance } from './disturbance.ts';
 import { EventTable } from './event-table.ts';
+import type { Faults, World } from './faults.ts';
 import { FluidNetwork } from './fluid.ts';
 import { type Moving, RAIL_TIMEOUT_NS, Transfers } from './transfers.ts';
 
@@ -28,11 +29,12 @@ const TransferFail = -4;
 const Disturbed = -5;
 const ChannelBreak = -6;
 const TransferLost = -7;
+const Happening = -8;
 
 /** A message on a channel that can break. */
 interface DisturbedMessage {
   readonly to: Address;
-  readonly body: Message;
+  readonly body: Body;
   readonly epoch: number;
 }
 
@@ -58,9 +60,10 @@ export interface SimulationOptions {
   readonly disturbance: Disturbance | null;
 }
 
-export class Simulation {
+export class Simulation implements World {
   nowNs = 0;
   events = 0;
+  private started = false;
   readonly network = new FluidNetwork();
   private readonly addresses: AddressBook;
   private readonly controlDelayNs: number;
@@ -73,7 +76,11 @@ export class Simulation {
   private readonly markWatchers: readonly Watcher<'onMark'>[];
   private readonly observers: readonly Observer[];
   private readonly disturbance: Disturbance | null;
-  private machines: readonly Machine[] = [];
+  private machines: Machine[] = [];
+  /** A scenario that is played; null costs nothing. */
+  private faults: Faults | null = null;
+  /** Transfers under way; kept where there is a scenario. */
+  private readonly moving = new Set<Moving>();
   private readonly fact: Fact = { atNs: 0, from: 0, body: { kind: 'wake', token: 0 } };
   /** Messages within a node, delivered before anything else happens. */
   private readonly near: NearMessage[] = [];
@@ -99,12 +106,21 @@ export class Simulation {
 
   /** Machines by address. Nothing happens before they are set. */
   setMachines(machines: readonly Machine[]): void {
-    this.machines = machines;
+    this.machines = [...machines];
+  }
+
+  /** What will happen from outside. Before the first event. */
+  setFaults(faults: Faults): void {
+    this.faults = faults;
   }
 
   /** Wakes the workload and runs until nothing is left, or `untilNs`. */
   run(untilNs = Number.POSITIVE_INFINITY): void {
-    if (this.events === 0) this.deliver(WORKLOAD, WORKLOAD, { kind: 'wake', token: -1 });
+    if (!this.started) {
+      this.started = true;
+      this.faults?.begin(this);
+      this.deliver(WORKLOAD, WORKLOAD, { kind: 'wake', token: -1 });
+    }
     while (this.advance(untilNs));
   }
 
@@ -132,16 +148,17 @@ export class Simulation {
     const payload = table.take(event);
     if (to >= 0) this.deliver(to, from, payload as Body);
     else if (to === TransferDone) this.transferDone(payload as Moving);
-    else if (to === StepEnd) this.stepEnd(from);
+    else if (to === StepEnd) this.stepEnd(from, payload as number);
     else if (to === RunEnd) this.runEnd(from, payload as number);
     else if (to === TransferFail) this.transferFail(payload as Moving);
     else if (to === TransferLost) this.reportLost(payload as Lost);
+    else if (to === Happening) (payload as () => void)();
     else if (to === Disturbed) this.deliverDisturbed(from, payload as DisturbedMessage);
     else this.breakChannel(from, payload as Address);
   }
 
   /** Hands a fact to its machine, then whatever that sent within a node. */
-  private deliver(to: Address, from: Address, body: Body): void {
+  deliver(to: Address, from: Address, body: Body): void {
     this.handleOne(to, from, body);
     const { near } = this;
     for (let i = 0; i < this.nearCount; i++) this.handleOne(near[i].to, near[i].from, near[i].body);
@@ -150,6 +167,7 @@ export class Simulation {
 
   private handleOne(to: Address, from: Address, body: Body): void {
     const { fact, factWatchers } = this;
+    if (this.faults?.isDead(to)) return;
     this.events++;
     fact.atNs = this.nowNs;
     fact.from = from;
@@ -170,9 +188,9 @@ export class Simulation {
     const node = addresses.nodeOf[from];
     if (node >= 0 && node === addresses.nodeOf[to]) {
       this.sendNear(from, to, message);
-    } else if (this.disturbance === null) {
+    } else if (this.disturbance === null && this.faults === null) {
       this.push(this.controlDelayNs, Rank.message, to, from, message);
-    } else this.sendDisturbed(this.disturbance, from, to, message);
+    } else this.sendGuarded(from, to, message);
   }
 
   private sendNear(from: Address, to: Address, body: Message): void {
@@ -186,9 +204,14 @@ export class Simulation {
     }
   }
 
-  private sendDisturbed(by: Disturbance, from: Address, to: Address, body: Message): void {
-    const fate = by.onSend(from, to, this.nowNs, this.controlDelayNs);
-    const message: DisturbedMessage = { to, body, epoch: by.epoch(from, to) };
+  private sendGuarded(from: Address, to: Address, body: Message): void {
+    const { nowNs, controlDelayNs, disturbance, faults } = this;
+    if (faults?.refuses(this, from, to)) return;
+    const fate =
+      disturbance === null
+        ? { deliverNs: [nowNs + controlDelayNs], resetNs: -1 }
+        : disturbance.onSend(from, to, nowNs, controlDelayNs);
+    const message: DisturbedMessage = { to, body, epoch: this.epoch(from, to) };
     for (const atNs of fate.deliverNs) {
       this.push(atNs - this.nowNs, Rank.message, Disturbed, from, message);
     }
@@ -199,7 +222,11 @@ export class Simulation {
 
   private deliverDisturbed(from: Address, message: DisturbedMessage): void {
     const { to, body, epoch } = message;
-    if (this.disturbance?.epoch(from, to) === epoch) this.deliver(to, from, body);
+    if (this.epoch(from, to) === epoch) this.deliver(to, from, body);
+  }
+
+  private epoch(from: Address, to: Address): number {
+    return (this.disturbance?.epoch(from, to) ?? 0) + (this.faults?.epoch(from, to) ?? 0);
   }
 
   private breakChannel(a: Address, b: Address): void {
@@ -210,7 +237,13 @@ export class Simulation {
 
   wakeAt(address: Address, atNs: number, token: number): void {
     const delayNs = Math.max(0, atNs - this.nowNs);
-    this.push(delayNs, Rank.wake, address, address, { kind: 'wake', token });
+    const body: Body = { kind: 'wake', token };
+    if (this.faults === null) this.push(delayNs, Rank.wake, address, address, body);
+    else {
+      // A timer of an earlier life does not ring.
+      const guarded = { to: address, body, epoch: this.epoch(address, address) };
+      this.push(delayNs, Rank.wake, Disturbed, address, guarded);
+    }
   }
 
   startTransfer(initiator: Address, transfer: Transfer): void {
@@ -218,12 +251,15 @@ export class Simulation {
     const active = transfer.afterStep === 0 ? null : this.gpus[transfer.source.instance].step;
     const step = active?.step.id === transfer.afterStep ? active : null;
     const stepNs = step === null ? 0 : Math.max(1, step.startNs + step.computeNs - this.nowNs);
-    const moving = this.transfers.start(this.nowNs, initiator, transfer, stepNs);
+    const moving = this.isCutOff(transfer)
+      ? null
+      : this.transfers.start(this.nowNs, initiator, transfer, stepNs);
     if (moving === null) {
       const lost = { initiator, transfer };
       this.push(RAIL_TIMEOUT_NS, Rank.end, TransferLost, -1, lost);
       return;
     }
+    if (this.faults !== null) this.moving.add(moving);
     step?.followers.push(moving);
     if (transfer.kind === 'load') this.gpus[transfer.target.instance].loading.add(transfer.id);
     const failNs = this.disturbance === null ? -1 : this.disturbance.onTransfer(transfer);
@@ -234,7 +270,8 @@ export class Simulation {
     for (const observer of this.observers) observer.onStep?.(address, step, this.nowNs);
     const instance = this.addresses.instanceId(address);
     const active = this.gpus[instance].startStep(step, this.nowNs);
-    if (active.loads === 0) this.push(active.endNs - this.nowNs, Rank.end, StepEnd, instance, null);
+    if (active.loads === 0)
+      this.push(active.endNs - this.nowNs, Rank.end, StepEnd, instance, step.id);
   }
 
   startRun(address: Address, run: Run): void {
@@ -269,21 +306,29 @@ export class Simulation {
   private transferDone(moving: Moving): void {
     if (moving.over) return;
     moving.over = true;
-    const { kind, id, target, blocks } = moving.transfer;
+    this.moving.delete(moving);
+    this.loadEnded(moving.transfer);
+    this.reportTransfer(moving, true, moving.transfer.blocks);
+  }
+
+  /** A step may wait for it. */
+  private loadEnded({ kind, id, target }: Transfer): void {
     if (kind === 'load') {
       const active = this.gpus[target.instance].loadEnded(id, this.nowNs);
       if (active !== null) {
-        this.push(active.endNs - this.nowNs, Rank.end, StepEnd, target.instance, null);
+        const delayNs = active.endNs - this.nowNs;
+        this.push(delayNs, Rank.end, StepEnd, target.instance, active.step.id);
       }
     }
-    this.reportTransfer(moving, true, blocks);
   }
 
   private transferFail(moving: Moving): void {
     if (moving.over) return;
     moving.over = true;
+    this.moving.delete(moving);
     const { bytes, blocks } = moving.transfer;
     const sent = this.transfers.stop(this.nowNs, moving);
+    this.loadEnded(moving.transfer);
     this.reportTransfer(moving, false, Math.floor((blocks * sent) / bytes));
   }
 
@@ -303,9 +348,11 @@ export class Simulation {
     this.deliver(moving.initiator, moving.initiator, body);
   }
 
-  private stepEnd(instance: number): void {
+  /** Events of steps that died with their instance are stale. */
+  private stepEnd(instance: number, step: number): void {
     const gpus = this.gpus[instance];
-    for (const moving of gpus.step?.followers ?? []) {
+    if (gpus.step?.step.id !== step) return;
+    for (const moving of gpus.step.followers) {
       if (moving.over) continue;
       const tailNs = this.transfers.stepEnded(this.nowNs, moving);
       if (tailNs > 0) this.schedule(tailNs + moving.latencyNs, moving);
@@ -320,6 +367,72 @@ export class Simulation {
     if (gpus.run === null || gpus.run.run.id !== run || gpus.run.endNs !== this.nowNs) return;
     const address = this.addresses.instance(instance);
     this.deliver(address, address, gpus.endRun());
+  }
+
+  isDead(address: Address): boolean {
+    return this.faults?.isDead(address) ?? false;
+  }
+
+  // --- scenarios --------------------------------------------------------------------------------
+
+  at(atNs: number, what: () => void): void {
+    this.push(Math.max(0, atNs - this.nowNs), Rank.end, Happening, -1, what);
+  }
+
+  setMachine(address: Address, machine: Machine): void {
+    this.machines[address] = machine;
+  }
+
+  kill(address: Address): void {
+    for (const observer of this.observers) observer.onCrash?.(address, this.nowNs);
+    if (this.addresses.isInstance(address)) this.gpus[this.addresses.instanceId(address)].reset();
+    for (const moving of [...this.moving]) {
+      if (moving.initiator !== address) continue;
+      moving.over = true;
+      this.moving.delete(moving);
+      this.transfers.stop(this.nowNs, moving);
+    }
+  }
+
+  failBetween(a: number, b: number): void {
+    this.failWhere(({ source, target }) => {
+      const straight = source.node === a && target.node === b;
+      const back = source.node === b && target.node === a;
+      return straight || back || (a === b && (source.node === a || target.node === a));
+    });
+  }
+
+  failOf(instance: number): void {
+    this.failWhere(({ source, target }) => {
+      return source.instance === instance || target.instance === instance;
+    });
+  }
+
+  setRail(node: number, rail: number, rate: number): void {
+    for (const moving of this.transfers.setRail(this.nowNs, node, rail, rate)) {
+      this.push(RAIL_TIMEOUT_NS, Rank.end, TransferFail, -1, moving);
+    }
+  }
+
+  setSsd(node: number, rate: number): void {
+    this.transfers.setSsd(this.nowNs, node, rate);
+  }
+
+  private failWhere(hit: (transfer: Transfer) => boolean): void {
+    for (const moving of this.moving) {
+      if (!hit(moving.transfer)) continue;
+      this.push(RAIL_TIMEOUT_NS, Rank.end, TransferFail, -1, moving);
+    }
+  }
+
+  /** Whether an end of it is dead, or no link leads there. */
+  private isCutOff({ source, target }: Transfer): boolean {
+    const { faults, addresses } = this;
+    if (faults === null) return false;
+    const dead = ({ node, instance }: Place) =>
+      faults.isDead(addresses.store(node)) ||
+      (instance >= 0 && faults.isDead(addresses.instance(instance)));
+    return dead(source) || dead(target) || faults.isCut(source.node, target.node);
   }
 }
 

@@ -30,6 +30,8 @@ export interface ReplayOptions extends ConfigOptions {
   readonly config?: string;
   /** Overrides such as `cluster.groups.0.count=4`. */
   readonly sets?: readonly string[];
+  /** File of what happens to the cluster meanwhile: deaths, slow rails, comings and goings. */
+  readonly scenario?: string;
   /** Only the first requests. */
   readonly limit?: number;
   /** Multiplies the arrival rate. */
@@ -83,11 +85,15 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
   const sampler = options.sampled
     ? new TimeSeriesSampler(topology, spanNs, resolved.estimator, slo)
     : null;
+  const scenario =
+    options.scenario === undefined
+      ? null
+      : (await import('../config/scenario.ts')).loadScenario(options.scenario, topology);
   const simulation = new Simulation({
     topology,
     costs: truth,
     loadOverlap: settings.instance.loadOverlap,
-    rails: railPolicies(plan, false),
+    rails: railPolicies(plan, scenario?.events.some(({ kind }) => kind === 'rail') ?? false),
     observers: [
       recorder,
       ...(sampler === null ? [] : [sampler]),
@@ -97,6 +103,10 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
   });
   const cluster = wireCluster(plan, trace, (address) => simulation.host(address));
   simulation.setMachines(cluster.machines);
+  if (scenario !== null) {
+    const { Faults } = await import('../sim/faults.ts');
+    simulation.setFaults(new Faults(topology, scenario, cluster));
+  }
   try {
     runReporting(simulation, cluster, trace, options.onProgress);
   } catch (error) {

@@ -14,7 +14,7 @@ import { prepare, type Simulated } from '../support/simulate.ts';
 import { TornReads } from '../support/torn-reads.ts';
 import { type Scenario, scenarioOf } from './scenario.ts';
 
-const SCENARIOS = 200;
+const SCENARIOS = 500;
 /** No scenario needs as many; a livelock does. */
 const FACTS_MAX = 30_000;
 
@@ -24,8 +24,8 @@ const seeds = only === undefined ? Array.from({ length: scenarios }, (_, i) => i
 
 async function run(seed: number): Promise<void> {
   const scenario = await scenarioOf(seed);
-  const { plan, trace, cancels, rates, random } = scenario;
-  const disturbed = rates !== null;
+  const { plan, trace, cancels, rates, random, faults } = scenario;
+  const disturbed = rates !== null || faults !== null;
   const causality = new Causality(plan.topology, { disturbed, exact: true });
   const addresses = new AddressBook(plan.topology);
   const torn = new TornReads(addresses, () => run.cluster.stores);
@@ -42,6 +42,7 @@ async function run(seed: number): Promise<void> {
     trace,
     observers: [causality, checker, torn],
     ...(rates === null ? {} : { disturbance: new Disturbance(rates, random) }),
+    ...(faults === null ? {} : { scenario: faults }),
   });
   const { cluster, simulation } = run;
   const host = simulation.host(WORKLOAD);
@@ -69,23 +70,31 @@ function checkRequests({ cluster, recorder }: Simulated, { trace, cancels }: Sce
 }
 
 /** Leases, memory and parking space came back; where messages were lost, after their ttl. */
-function checkNothingHeld({ cluster, simulation }: Simulated, { plan, rates }: Scenario): void {
+function checkNothingHeld(run: Simulated, { plan, rates, faults }: Scenario): void {
+  const { cluster, simulation, addresses } = run;
+
   const { leaseTtlNs, guardNs } = plan.settings.store;
   const { reserveTtlNs } = plan.settings.instance;
-  const ttlNs = rates === null ? 0 : leaseTtlNs + guardNs + reserveTtlNs;
-  for (const store of cluster.stores) store.checkIdle(simulation.nowNs + ttlNs);
-  for (const instance of cluster.instances) instance.checkIdle();
+  const whole = rates === null && faults === null;
+  const ttlNs = whole ? 0 : leaseTtlNs + guardNs + reserveTtlNs;
+  for (const [node, store] of cluster.stores.entries()) {
+    if (!simulation.isDead(addresses.store(node))) store.checkIdle(simulation.nowNs + ttlNs);
+  }
+  for (const [id, instance] of cluster.instances.entries()) {
+    if (!simulation.isDead(addresses.instance(id))) instance.checkIdle();
+  }
   cluster.conductor.checkIdle();
 }
 
 /** At rest the hint is the truth. */
-function checkDirectory({ cluster }: Simulated, { trace }: Scenario): void {
+function checkDirectory({ cluster, simulation, addresses }: Simulated, { trace }: Scenario): void {
   const { directory } = cluster.conductor;
-  checkHbmDirectory(cluster, trace.distinctBlocks);
+  const isDead = (node: number) => simulation.isDead(addresses.store(node));
+  checkHbmDirectory(cluster, trace.distinctBlocks, isDead);
   for (const [node, { tiers }] of cluster.stores.entries()) {
     for (let block = 0; block < trace.distinctBlocks; block++) {
       const message = `node ${node} holds block ${block}`;
-      expect(directory.has(node, block), message).toBe(tiers.isReady(block));
+      expect(directory.has(node, block), message).toBe(!isDead(node) && tiers.isReady(block));
     }
   }
 }

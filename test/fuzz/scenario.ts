@@ -2,6 +2,8 @@
 import { policyNames } from '../../src/config/policies.ts';
 import { RandomStream } from '../../src/config/streams.ts';
 import type { ClusterPlan } from '../../src/config/wire.ts';
+import type { Scenario as Faults, ScenarioEvent } from '../../src/core/scenario.ts';
+import type { Topology } from '../../src/core/topology.ts';
 import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import type { DisturbanceRates } from '../../src/sim/disturbance.ts';
 import type { Cancel } from '../support/cancelling.ts';
@@ -15,6 +17,8 @@ export interface Scenario {
   /** Null: nothing goes wrong. */
   readonly rates: DisturbanceRates | null;
   readonly random: () => number;
+  /** Null: nothing happens from outside. */
+  readonly faults: Faults | null;
 }
 
 class Dice {
@@ -84,7 +88,42 @@ export async function scenarioOf(seed: number): Promise<Scenario> {
     cancels: cancelsOf(dice, trace),
     rates: dice.pick(true, true, false) ? ratesOf(dice) : null,
     random: () => dice.next(),
+    faults: dice.pick(true, false) ? faultsOf(dice, topology, trace) : null,
   };
+}
+
+/** Up to six things that happen while the trace plays, each for ever or for a while. */
+function faultsOf(dice: Dice, topology: Topology, trace: TraceColumns): Faults {
+  const spanNs = trace.arrivalNs[trace.requests - 1] + 200_000;
+  const below = (limit: number) => Math.floor(dice.next() * limit);
+  const nodes = topology.nodes.length;
+  const events = Array.from({ length: 1 + below(6) }, (): ScenarioEvent => {
+    const node = below(nodes);
+    const instance = below(topology.instances.length);
+    const time = {
+      atNs: below(spanNs),
+      forNs: dice.pick(Number.POSITIVE_INFINITY, 20_000, 300_000, 20e6),
+    };
+    const detectNs = dice.pick(0, 10_000, 500_000);
+    const rail = below(topology.nodes[node].rails.length);
+    const { roles } = topology.instances[below(topology.instances.length)];
+    return dice.pick<ScenarioEvent>(
+      { kind: 'crash', ...time, node, detectNs },
+      { kind: 'crash', ...time, node, detectNs },
+      { kind: 'crashInstance', ...time, instance, detectNs },
+      { kind: 'crashInstance', ...time, instance, detectNs },
+      { kind: 'rail', ...time, node, rail, rate: dice.pick(0, 0, 0.1, 0.5) },
+      { kind: 'ssd', ...time, node, rate: dice.pick(0.1, 0.5) },
+      { kind: 'link', ...time, nodes: [node, (node + 1) % nodes] },
+      { kind: 'failover', atNs: time.atNs, downNs: dice.pick(0, 50_000, 1e6) },
+      { kind: 'leave', atNs: time.atNs, node },
+      { kind: 'join', atNs: time.atNs, node },
+      { kind: 'roles', atNs: time.atNs, instance, roles },
+    );
+  });
+  const self = ({ kind, ...more }: ScenarioEvent) =>
+    kind === 'link' && 'nodes' in more && more.nodes[0] === more.nodes[1];
+  return { events: events.filter((event) => !self(event)).sort((a, b) => a.atNs - b.atNs) };
 }
 
 function policiesOf(dice: Dice): TinyPlan['policies'] & object {

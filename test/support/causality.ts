@@ -212,6 +212,13 @@ export class Causality implements Observer {
     this.must(source.instance !== target.instance, `${key} streams to itself`);
   }
 
+  onCrash(address: Address): void {
+    this.busy.delete(address);
+    for (const key of this.moving.keys()) {
+      if (key.startsWith(`${address}/`)) this.moving.delete(key);
+    }
+  }
+
   onStep(from: Address, step: Step, atNs: number): void {
     this.see('step');
     this.must(!this.busy.has(from), `${this.name(from)} is busy twice`);

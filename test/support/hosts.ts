@@ -124,8 +124,13 @@ export function clusterOn(kind: HostKind, options: ClusterOptions): ClusterRun {
 }
 
 /** What the directory knows of HBM caches is what they hold. */
-export function checkHbmDirectory({ conductor, stores }: Cluster, blocks: number): void {
+export function checkHbmDirectory(
+  { conductor, stores }: Cluster,
+  blocks: number,
+  isDead = (_node: number) => false,
+): void {
   for (const { id, node } of conductor.world.topology.instances) {
+    if (isDead(node)) continue;
     const cache = stores[node].hbmCache(id);
     if (cache === null) continue;
     for (let block = 0; block < blocks; block++) {

@@ -10,10 +10,12 @@ import {
 } from '../../src/core/log.ts';
 import type { Observer } from '../../src/core/observer.ts';
 import { POLICY_KINDS } from '../../src/core/policy.ts';
+import type { Scenario } from '../../src/core/scenario.ts';
 import { type Address, AddressBook } from '../../src/core/topology.ts';
 import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import { Recorder } from '../../src/metrics/recorder.ts';
 import type { Disturbance } from '../../src/sim/disturbance.ts';
+import { Faults } from '../../src/sim/faults.ts';
 import { railPolicies } from '../../src/sim/rails.ts';
 import { Simulation } from '../../src/sim/simulation.ts';
 import { tinyCosts } from './tiny.ts';
@@ -23,6 +25,8 @@ export interface SimulateOptions {
   readonly trace: TraceColumns;
   readonly observers?: readonly Observer[];
   readonly disturbance?: Disturbance;
+  /** What happens from outside. */
+  readonly scenario?: Scenario;
   /** Record every machine, with a new segment after so many facts. */
   readonly segmentFacts?: number;
 }
@@ -33,18 +37,19 @@ export interface Simulated {
   readonly recorder: Recorder;
   /** By address; empty when nothing is recorded. */
   readonly logs: readonly FactLog[];
+  readonly addresses: AddressBook;
 }
 
 /** A cluster that is wired and not yet run. */
 export function prepare(options: SimulateOptions): Simulated {
-  const { plan, trace, observers = [], disturbance = null, segmentFacts } = options;
+  const { plan, trace, observers = [], disturbance = null, segmentFacts, scenario } = options;
   const { topology } = plan;
   const recorder = new Recorder(topology, trace.requests);
   const simulation = new Simulation({
     topology,
     costs: tinyCosts(topology),
     loadOverlap: plan.settings.instance.loadOverlap,
-    rails: railPolicies(plan, false),
+    rails: railPolicies(plan, scenario !== undefined),
     observers: [recorder, ...observers],
     disturbance,
   });
@@ -52,7 +57,8 @@ export function prepare(options: SimulateOptions): Simulated {
     simulation.host(address),
   );
   simulation.setMachines(machines);
-  return { cluster, simulation, recorder, logs };
+  if (scenario !== undefined) simulation.setFaults(new Faults(topology, scenario, cluster));
+  return { cluster, simulation, recorder, logs, addresses: cluster.addresses };
 }
 
 export function simulate(options: SimulateOptions): Simulated {

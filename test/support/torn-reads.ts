@@ -36,7 +36,9 @@ export class TornReads implements Observer {
     if (fetch === undefined) return;
     const owner = this.stores()[fetch.source.node];
     const reader = this.stores()[this.addresses.storeNode(to)];
-    const { slots, generations } = fetch.source.slots!;
+    const { segment, slots, generations } = fetch.source.slots!;
+    // What came before its owner died came whole.
+    if (segment !== owner.incarnation) return;
     for (let i = 0; i < body.blocksDone; i++) {
       if (owner.tiers.at(fetch.source.tier).pool.generations[slots[i]] === generations[i]) continue;
       this.torn.push({ store: reader, slot: fetch.target.slots!.slots[i] });
