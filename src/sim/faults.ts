@@ -95,10 +95,15 @@ export class Faults {
     return this.down.size > 0 && this.down.has(pair(a, b));
   }
 
-  /** Whether the sender of a message cannot reach its receiver; the sender finds out later. */
-  refuses(world: World, from: Address, to: Address): boolean {
+  /**
+   * Whether the sender of a message cannot reach its receiver, cut off or known to be dead. The
+   * sender finds out later, unless the message only answers such news.
+   */
+  refuses(world: World, from: Address, to: Address, { kind }: Message): boolean {
     const { nodeOf } = this.addresses;
-    if (!this.isCut(nodeOf[from], nodeOf[to])) return false;
+    const dead = this.dead[to] === 1 && this.known[to] === 1;
+    if (!dead && !this.isCut(nodeOf[from], nodeOf[to])) return false;
+    if (kind === 'writesOpen' || nodeOf[from] < 0) return true;
     const epoch = this.epochs[from];
     world.at(world.nowNs + CONNECT_TIMEOUT_NS, () => {
       if (this.epochs[from] === epoch) world.deliver(from, from, { kind: 'peerReset', peer: to });
@@ -234,13 +239,22 @@ export class Faults {
     this.cuts.set(key, (this.cuts.get(key) ?? 0) + 1);
     this.down.add(key);
     world.failBetween(a, b);
-    const sides = [this.machinesOf(a), this.machinesOf(b)];
-    for (const [own, others] of [sides, [sides[1], sides[0]]]) {
+    this.resetBetween(world, a, b);
+    after(world, event, () => {
+      this.down.delete(key);
+      this.resetBetween(world, a, b);
+    });
+  }
+
+  private resetBetween(world: World, a: number, b: number): void {
+    for (const [own, others] of [
+      [this.machinesOf(a), this.machinesOf(b)],
+      [this.machinesOf(b), this.machinesOf(a)],
+    ]) {
       for (const to of own) {
         for (const peer of others) this.tell(world, to, { kind: 'peerReset', peer });
       }
     }
-    after(world, event, () => this.down.delete(key));
   }
 
   private failOver(world: World, downNs: number): void {

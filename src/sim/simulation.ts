@@ -206,7 +206,7 @@ export class Simulation implements World {
 
   private sendGuarded(from: Address, to: Address, body: Message): void {
     const { nowNs, controlDelayNs, disturbance, faults } = this;
-    if (faults?.refuses(this, from, to)) return;
+    if (faults?.refuses(this, from, to, body)) return;
     const fate =
       disturbance === null
         ? { deliverNs: [nowNs + controlDelayNs], resetNs: -1 }
