@@ -38,7 +38,7 @@ export function addReproduceCommand(program: Command): void {
     )
     .option('--paper-data <file>', "JSON with more of the paper's numbers")
     .option('--sensitivity', 'what each knob does that the paper leaves open')
-    .option('-o, --output <dir>', 'write result, page (HTML) and figures (SVG, PNG) here')
+    .option('-o, --output <dir>', 'write result, page (HTML), tables and figures (SVG, PNG) here')
     .option('--json', 'print the rows alone, as JSON')
     .addHelpText('after', EXAMPLES)
     .action(runReproduce);

@@ -37,6 +37,8 @@ export interface PaperChart {
 
 const COLOURS: readonly Colour[] = ['blue', 'vermilion', 'green', 'purple', 'orange', 'sky'];
 const HEIGHT = 240;
+/** Places that each have a tick. */
+const FEW = 12;
 /** What a name in a legend takes beside its text, px. */
 const SYMBOL = 40;
 /** From a bar's end to its value, px. */
@@ -88,6 +90,7 @@ function linesView(chart: PaperChart, width: number): Json {
       .filter(({ of }) => of === source)
       .flatMap(({ name, points }) => points.map((point) => ({ s: name, ...point })));
   const [ours, paper] = [rowsOf('ours'), rowsOf('paper')];
+  const places = [...new Set([...ours, ...paper].map(({ x }) => x))];
   const drawn = (point: PaperPoint) =>
     (logX !== true || Number(point.x) > 0) && (logY !== true || point.y > 0);
   const scale = (log: boolean | undefined, zero: boolean) =>
@@ -102,7 +105,7 @@ function linesView(chart: PaperChart, width: number): Json {
         format: '~s',
         grid: false,
         labelOverlap: true,
-        tickCount: Math.floor(width / 90),
+        ...(places.length <= FEW ? { values: places } : { tickCount: Math.floor(width / 90) }),
       },
     },
     y: {

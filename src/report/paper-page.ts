@@ -16,6 +16,7 @@ export interface PaperWords extends PageWords {
 
 const RESULT = 'result.json';
 const PAGE = 'report.html';
+const TABLES = 'tables.md';
 const README = 'README.md';
 
 /**
@@ -27,7 +28,7 @@ export function checkPaperFolder(folder: string): void {
   const expected = 'expected a new or empty folder, or one that holds a reproduction';
   if (!statSync(folder).isDirectory()) throw new InputError(`found a file, ${expected}`, folder);
   const known = (name: string) =>
-    [RESULT, PAGE, README].includes(name) || /\.(?:svg|png)$/.test(name);
+    [RESULT, PAGE, TABLES, README].includes(name) || /\.(?:svg|png)$/.test(name);
   const other = readdirSync(folder).find((name) => !known(name));
   if (other !== undefined) throw new InputError(`found ${other}, ${expected}`, folder);
 }
@@ -45,6 +46,7 @@ export async function writePaperFolder(
   const files = new Map<string, string | Uint8Array>([
     [RESULT, `${JSON.stringify(result, null, 2)}\n`],
     [PAGE, await paperHtml(words, charts)],
+    [TABLES, markdown(words)],
   ]);
   for (const chart of charts) {
     const svg = await staticSvg(chart);
@@ -58,4 +60,18 @@ export function paperHtml(words: PaperWords, charts: readonly PaperChart[]): Pro
   const { table, sensitivity } = words;
   const more = sensitivity.rows.length === 0 ? [] : [{ title: 'Open knobs', ...sensitivity }];
   return labHtml('Moontide', words, charts, table, more);
+}
+
+/** The page's words and tables, for reading where no browser is. */
+function markdown({ title, headline, facts, table, sensitivity }: PaperWords): string {
+  const parts = [`# ${title}`, headline, facts.map((fact) => `- ${fact}`).join('\n')];
+  parts.push('## Numbers', markdownTable(table));
+  if (sensitivity.rows.length > 0) parts.push('## Open knobs', markdownTable(sensitivity));
+  return `${parts.join('\n\n')}\n`;
+}
+
+function markdownTable({ head, rows }: PageTable): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }

@@ -71,6 +71,16 @@ export const KNOBS: readonly Knob[] = [
     })),
   },
   {
+    name: 'CPP group size X',
+    doc: 'Nodes that compute the chunks of a prompt in a pipeline.',
+    value: '1',
+    others: ['2', '3'].map((x) => ({
+      value: x,
+      sets: [`cluster.groups.0.pipeline=${x}`, 'instance.prefillChunk=2048'],
+    })),
+    figures: ['fig5MeanTtftSeconds', 'fig8MeanPrefillGpuSeconds'],
+  },
+  {
     name: 'TBT/batch model',
     doc:
       'Time that each request after the first adds to a decode step; Figure 14 knows batches of ' +

@@ -7,6 +7,8 @@ import { NO_TRACE } from '../types.ts';
 import { SCHEDULERS } from './figure-5.ts';
 
 const NS_PER_MINUTE = 60e9;
+/** Until then the cluster fills. */
+const FULL_NS = 5 * NS_PER_MINUTE;
 const EIGHT_AND_EIGHT = split(8);
 /** Its names of Figure 5's four. */
 const NAMES = {
@@ -80,7 +82,7 @@ export const arxivTable3: Figure = {
     const chart = barChart(input, quantities, bars, {
       id: `arxiv-table-3-${workload}`,
       title: `Table 3 (arXiv): rejected requests, ${workload}`,
-      note: '8P+8D at double speed, TTFT 30 s, TBT 100 ms. The paper replays 23,000 requests.',
+      note: '8P+8D at double speed, TTFT 30 s, TBT 100 ms. The paper replays a trace of 23,000 requests.',
       xTitle: '',
       yTitle: 'requests',
       format: 'd',
@@ -88,16 +90,17 @@ export const arxivTable3: Figure = {
     const swings = Object.entries(runs).flatMap(([name, { loads }]) =>
       loads === null ? [] : [{ name, loads }],
     );
-    const correlations = swings.map(({ name, loads }) => {
-      const { correlation, swing } = swingOf(loads);
-      return `${name} ${correlation.toFixed(2)} and ${swing.toFixed(3)}`;
+    const untilNs = (input.trace?.arrivalNs.at(-1) ?? Number.POSITIVE_INFINITY) / SPEED;
+    const texts = swings.map(({ name, loads }) => {
+      const { correlation, prefill, decode } = swingOf(loads, untilNs);
+      return `${name} ${prefill.toFixed(3)}, ${decode.toFixed(3)}, ${correlation.toFixed(2)}`;
     });
     return {
       quantities: quantityRows(quantities),
       charts: [chart, ...swings.map(({ name, loads }) => loadChart(workload, name, loads))],
       notes: [
-        'correlation of the two pool loads, and standard deviation of the decode load: ' +
-          correlations.join('; '),
+        'standard deviation of the load of prefill and of decode, and their correlation, from the ' +
+          `fifth minute to the last arrival: ${texts.join('; ')}`,
       ],
     };
   },
@@ -125,18 +128,23 @@ function loadChart(workload: string, admission: string, loads: LoadSeries): Pape
   };
 }
 
-/** How the loads move together, and how far decode's swings. */
-function swingOf({ prefill, decode }: LoadSeries): { correlation: number; swing: number } {
-  const both = prefill.flatMap((x, i) =>
-    Number.isNaN(x) || Number.isNaN(decode[i]) ? [] : [[x, decode[i]] as const],
-  );
-  const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
-  const [meanX, meanY] = [mean(both.map(([x]) => x)), mean(both.map(([, y]) => y))];
-  let [xx, xy, yy] = [0, 0, 0];
-  for (const [x, y] of both) {
-    xx += (x - meanX) ** 2;
-    xy += (x - meanX) * (y - meanY);
-    yy += (y - meanY) ** 2;
-  }
-  return { correlation: xy / Math.sqrt(xx * yy || 1), swing: Math.sqrt(yy / both.length) };
+/** How far the loads swing, and how they move together, once the cluster is full. */
+function swingOf(loads: LoadSeries, untilNs: number) {
+  const from = Math.ceil(FULL_NS / loads.binNs);
+  const to = Math.min(loads.prefill.length, Math.floor(untilNs / loads.binNs));
+  const prefill = loads.prefill.slice(from, to);
+  const decode = loads.decode.slice(from, to);
+  const deviations = (values: readonly number[]) => {
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    return values.map((value) => value - mean);
+  };
+  const [x, y] = [deviations(prefill), deviations(decode)];
+  const product = (a: readonly number[], b: readonly number[]) =>
+    a.reduce((sum, value, i) => sum + value * b[i], 0) / a.length;
+  const [xx, yy] = [product(x, x), product(y, y)];
+  return {
+    correlation: product(x, y) / Math.sqrt(xx * yy),
+    prefill: Math.sqrt(xx),
+    decode: Math.sqrt(yy),
+  };
 }
