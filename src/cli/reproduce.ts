@@ -172,7 +172,10 @@ function textOf(reproduction: Reproduction): string {
     ...(sensitivity.length === 0
       ? []
       : [
-          paint('bold', 'One knob changed: Figure 5 (s), 8, 11, 1 (%), Table 3'),
+          paint(
+            'bold',
+            'One knob changed; empty: not touched. Figure 5 (s), 8, 11, 1 (%), Table 3',
+          ),
           table(KNOB_HEAD, knobRows(reproduction), [1]),
         ]),
     notes.join('\n'),

@@ -134,6 +134,6 @@ function nominal(domain: readonly string[], range: readonly string[], width: num
     field: 's',
     type: 'nominal',
     scale: { domain, range },
-    legend: width === 0 ? null : { columns, symbolType: 'circle' },
+    legend: width === 0 ? null : { columns, symbolType: 'circle', labelLimit: 0 },
   };
 }

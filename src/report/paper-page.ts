@@ -28,7 +28,9 @@ export function checkPaperFolder(folder: string): void {
   const expected = 'expected a new or empty folder, or one that holds a reproduction';
   if (!statSync(folder).isDirectory()) throw new InputError(`found a file, ${expected}`, folder);
   const known = (name: string) =>
-    [RESULT, PAGE, TABLES, README].includes(name) || /\.(?:svg|png)$/.test(name);
+    name.startsWith('.') ||
+    [RESULT, PAGE, TABLES, README].includes(name) ||
+    /\.(?:svg|png)$/.test(name);
   const other = readdirSync(folder).find((name) => !known(name));
   if (other !== undefined) throw new InputError(`found ${other}, ${expected}`, folder);
 }

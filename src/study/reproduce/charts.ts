@@ -52,5 +52,7 @@ export function lineChart(
     { name, of: 'ours', points: points(path, (quantity) => quantities.get(quantity) ?? null) },
     { name, of: 'paper', points: points(path, input.paperValue) },
   ]);
-  return { kind: 'paper', form: 'lines', series, ...look };
+  const drawn = series.some(({ of, points }) => of === 'paper' && points.length > 0);
+  const note = drawn ? `${look.note} Hollow: the paper.` : look.note;
+  return { kind: 'paper', form: 'lines', series, ...look, note };
 }

@@ -84,7 +84,8 @@ export const KNOBS: readonly Knob[] = [
     name: 'TBT/batch model',
     doc:
       'Time that each request after the first adds to a decode step; Figure 14 knows batches of ' +
-      'one alone. 0.31 ms is the compute of a roofline. No other source fixes it.',
+      'one alone. 0.31 ms is the compute of a roofline. No source fixes it: chosen with the ' +
+      'median TBT beside Figure 1 in view.',
     value: '3 ms',
     others: settings('model.decodeRequest', ['0.31ms', '2ms', '4ms', '5ms']),
     baselines: 'too',

@@ -10,7 +10,7 @@ export interface SensitivityRow {
   /** Whether every figure uses this value. */
   readonly chosen: boolean;
   readonly workload: string;
-  /** The figures that it was tried on, as they come out. */
+  /** What it touches of the figures that it was tried on. */
   readonly rows: readonly Omit<Row, 'workload' | 'basis'>[];
 }
 
@@ -18,7 +18,7 @@ interface Variation {
   readonly knob: string;
   readonly value: string;
   readonly chosen: boolean;
-  /** Figures by key, with their runs. */
+  /** Figures with those of their runs that have the knob. */
   readonly runs: ReadonlyMap<Figure, Readonly<Record<string, RunSpec>>>;
 }
 
@@ -42,11 +42,12 @@ function variationsOf(workload: string, data: PaperData): Variation[] {
   };
   const varied = KNOBS.flatMap((knob) =>
     knob.others.map(({ value, sets }): Variation => {
-      const tried = figures(knob.figures ?? TRIED).map((figure) => {
+      const tried = figures(knob.figures ?? TRIED).flatMap((figure) => {
         const changed = Object.entries(runs(figure))
           .filter(([, spec]) => hasKnob(spec, knob))
           .map(([use, spec]) => [use, { ...spec, sets: [...(spec.sets ?? []), ...sets] }] as const);
-        return [figure, { ...runs(figure), ...Object.fromEntries(changed) }] as const;
+        if (changed.length === 0) return [];
+        return [[figure, Object.fromEntries(changed)] as const];
       });
       return { knob: knob.name, value, chosen: false, runs: new Map(tried) };
     }),

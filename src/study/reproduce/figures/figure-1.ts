@@ -46,7 +46,7 @@ function capacityFigure(key: string, name: string, isOf: Figure['isOf']): Figure
       const chart = lineChart(input, quantities, slosMs, lines, {
         id: `${name.toLowerCase().replace(' ', '-')}-${workload}`,
         title: `${name}: effective request capacity, ${workload}`,
-        note: 'Share of requests within TTFT 30 s and the TBT threshold. Hollow: the paper.',
+        note: 'Share of requests within TTFT 30 s and the TBT threshold.',
         xTitle: 'TBT threshold, ms',
         yTitle: 'percent',
         format: '~s',

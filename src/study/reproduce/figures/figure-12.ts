@@ -35,7 +35,7 @@ export const figure12: Figure = {
       return lineChart(input, quantities, gigabytes, lines, {
         id: `figure-12-${testbed}`,
         title: `Figure 12: one large transfer, ${testbed.replace('x', ' x ')} Gb/s`,
-        note: '64 threads, pieces of 128 KiB. Hollow: the paper, which the laws are fitted to.',
+        note: '64 threads, pieces of 128 KiB. The laws are fitted to it.',
         xTitle: 'GB',
         yTitle: 'seconds',
         format: '~g',

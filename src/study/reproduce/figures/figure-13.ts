@@ -53,7 +53,7 @@ export const figure13: Figure = {
       {
         id: `figure-13-ttft-${workload}`,
         title: `Figure 13: mean TTFT by bandwidth, ${workload}`,
-        note: `Without a cache ${ttft(RECOMPUTE).toFixed(2)} s. Hollow: the paper.`,
+        note: `Without a cache ${ttft(RECOMPUTE).toFixed(2)} s.`,
         ...look,
       },
     );
@@ -68,7 +68,7 @@ export const figure13: Figure = {
       {
         id: `figure-13-transfers-${workload}`,
         title: `Figure 13: mean time of a fetch, ${workload}`,
-        note: 'Fetches of cached KV between nodes. Hollow: the paper.',
+        note: 'Fetches of cached KV between nodes.',
         ...look,
         logY: true,
       },

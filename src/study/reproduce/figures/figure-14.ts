@@ -42,7 +42,7 @@ export const figure14: Figure = {
     const chart = lineChart(input, quantities, prompts, lines, {
       id: 'figure-14',
       title: 'Figure 14: one request alone',
-      note: 'LLaMA3-70B on 8 x A800. Hollow: the paper, which the constants are fitted to.',
+      note: 'LLaMA3-70B on 8 x A800. Constants are fitted to it.',
       xTitle: 'prompt, tokens',
       yTitle: 'seconds',
       format: '~g',

@@ -38,7 +38,7 @@ export const figure15: Figure = {
       lineChart(input, quantities, nodes, [{ name: title, path }], {
         id: `figure-15-${path}-${workload}`,
         title: `Figure 15: ${title} by split, ${workload}`,
-        note: `Prefill nodes of ${NODES}. TTFT 10 s, TBT 100 ms. Hollow: the paper.`,
+        note: `Prefill nodes of ${NODES}. TTFT 10 s, TBT 100 ms.`,
         xTitle: 'prefill nodes',
         yTitle,
         format: '~s',

@@ -75,7 +75,7 @@ export const figure9: Figure = {
     const chart = lineChart(input, quantities, capacities, line, {
       id: `figure-9-${workload}`,
       title: `Figure 9: hit rate by capacity, ${workload}`,
-      note: 'LRU, one pool of all nodes. Hollow: the paper.',
+      note: 'LRU, one pool of all nodes.',
       xTitle: 'capacity, tokens',
       yTitle: '',
       format: '.0%',
