@@ -82,7 +82,7 @@ export const arxivTable3: Figure = {
     const chart = barChart(input, quantities, bars, {
       id: `arxiv-table-3-${workload}`,
       title: `Table 3 (arXiv): rejected requests, ${workload}`,
-      note: '8P+8D at double speed, TTFT 30 s, TBT 100 ms. The paper replays a trace of 23,000 requests.',
+      note: '8P+8D at double speed, TTFT 30 s, TBT 100 ms. The paper: 23,000 requests.',
       xTitle: '',
       yTitle: 'requests',
       format: 'd',
@@ -99,8 +99,8 @@ export const arxivTable3: Figure = {
       quantities: quantityRows(quantities),
       charts: [chart, ...swings.map(({ name, loads }) => loadChart(workload, name, loads))],
       notes: [
-        'standard deviation of the load of prefill and of decode, and their correlation, from the ' +
-          `fifth minute to the last arrival: ${texts.join('; ')}`,
+        'standard deviation of the loads of prefill and of decode, and their correlation, from ' +
+          `the fifth minute to the last arrival: ${texts.join('; ')}`,
       ],
     };
   },
