@@ -111,6 +111,13 @@ export const KNOBS: readonly Knob[] = [
     })),
   },
   {
+    name: 'KV produced by decode',
+    doc: 'Whether it counts as cached. Figure 9 has a definition of its own.',
+    value: 'not cached',
+    others: [{ value: 'cached', sets: ['store.decodeCached=chain'] }],
+    figures: ['fig5MeanTtftSeconds', 'fig8MeanPrefillGpuSeconds'],
+  },
+  {
     name: 'SelectDecodingInstance',
     doc: 'Rule that chooses the decode instance.',
     value: 'least-tbt',
