@@ -73,7 +73,7 @@ const result = await build({
   entryPoints: ['src/cli/main.ts'],
   outfile: program,
   write: false,
-  external: ['cli-progress', 'esbuild', 'yaml', 'zod', '@*'],
+  external: ['cli-progress', 'esbuild', 'etcd3', 'yaml', 'zod', '@*'],
   define: { 'import.meta.url': 'moduleUrl' },
   plugins: [builtinPolicies, apart],
 });

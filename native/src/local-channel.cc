@@ -14,6 +14,8 @@
 namespace moontide::local {
 namespace {
 
+constexpr uint64_t kPopulateBytesMax = uint64_t{1} << 30;
+
 socklen_t abstractAddress(const std::string& name, sockaddr_un* out) {
   *out = {};
   out->sun_family = AF_UNIX;
@@ -154,7 +156,10 @@ std::byte* mapSealed(int fd, uint64_t size) {
   const int seals = fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) return nullptr;
   if (fstat(fd, &about) != 0 || static_cast<uint64_t>(about.st_size) != size) return nullptr;
-  void* mapped = mmap(nullptr, size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+  // Faults cost as much as copies, so that a pool is mapped whole at once; a large one is not: its
+  // owner may never touch most of it, and mapping a page makes it.
+  const int populate = size <= kPopulateBytesMax ? MAP_POPULATE : 0;
+  void* mapped = mmap(nullptr, size, PROT_READ, MAP_SHARED | populate, fd, 0);
   if (mapped == MAP_FAILED) return nullptr;
   madvise(mapped, size, MADV_DONTFORK);
   return static_cast<std::byte*>(mapped);

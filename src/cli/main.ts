@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { VERSION } from '../study/version.ts';
 import { addBenchCommand } from './bench.ts';
 import { addCacheCommand } from './cache.ts';
+import { addLiveCommand } from './live.ts';
 import { addNativeCommand } from './native.ts';
 import { addPoliciesCommand } from './policies.ts';
 import { EXIT, reportError } from './problems.ts';
@@ -21,6 +22,7 @@ function program(): Command {
   addReplayCommand(command);
   addReportCommand(command);
   addCacheCommand(command);
+  addLiveCommand(command);
   addReproduceCommand(command);
   addTraceCommand(command);
   addBenchCommand(command);

@@ -14,6 +14,8 @@ export const Rank = { end: 0, message: 1, wake: 2 } as const;
 
 /** Timers are late by up to a millisecond or two: what is due sooner is waited for awake. */
 const TIMER_SLACK_NS = 2e6;
+/** Longest that machines keep the event loop in one turn. */
+const TURN_NS = 5_000_000n;
 
 interface NearMessage {
   readonly to: Address;
@@ -119,10 +121,12 @@ export class RealTime {
   private handleDue(): void {
     const { queue, due } = this;
     this.handling = true;
+    const untilNs = process.hrtime.bigint() + TURN_NS;
     try {
       while (!this.stopped) {
         this.nowNs = Math.max(this.nowNs, this.clockNs());
-        if (queue.peekTimeNs() > this.nowNs) break;
+        // Channels and leases have their turn too, however much is due.
+        if (queue.peekTimeNs() > this.nowNs || process.hrtime.bigint() > untilNs) break;
         const row = queue.pop();
         const action = due[row];
         due[row] = null;

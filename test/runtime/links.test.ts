@@ -130,6 +130,7 @@ describe('links', () => {
       'moontide-name': 'stranger',
       'moontide-incarnation': '0',
       'moontide-token': 'secret',
+      'moontide-endpoint': '127.0.0.1:1',
     };
     const frame = Buffer.from([0x89, 0xff, 0xff]);
     expect(await say({ ...hello, 'moontide-protocol': '99' }, frame)).toMatch(/expected 1/);

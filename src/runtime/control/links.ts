@@ -57,7 +57,7 @@ export interface LinkOptions {
   readonly token: string | null;
   readonly serverCredentials: ServerCredentials;
   readonly channelCredentials: ChannelCredentials;
-  /** Where a peer listens, or null while it is not known. */
+  /** Where a peer listens; null while it is not known: then where its own stream says. */
   readonly endpointOf: (peer: string) => string | null;
   readonly handler: LinkHandler;
 }
@@ -75,6 +75,7 @@ interface Link {
   incoming: Incoming | null;
   /** Of the peer, as its stream said. */
   incarnation: number;
+  endpoint: string | null;
   waiting: unknown[];
   due: boolean;
 }
@@ -152,6 +153,7 @@ export class Links {
         outgoing: null,
         incoming: null,
         incarnation: -1,
+        endpoint: null,
         waiting: [],
         due: false,
       };
@@ -178,7 +180,7 @@ export class Links {
   }
 
   private open(link: Link): ClientWritableStream<Buffer> | null {
-    const endpoint = this.options.endpointOf(link.peer);
+    const endpoint = this.options.endpointOf(link.peer) ?? link.endpoint;
     if (endpoint === null) return null;
     const client = new Client(endpoint, this.options.channelCredentials, {
       'grpc.max_send_message_length': FRAME_BYTES_MAX,
@@ -204,8 +206,9 @@ export class Links {
   }
 
   private metadata(): Metadata {
-    const { name, incarnation, token } = this.options;
+    const { name, incarnation, token, listen } = this.options;
     const metadata = new Metadata();
+    metadata.set('moontide-endpoint', listen.replace(/:\d+$/, `:${this.port}`));
     metadata.set('moontide-protocol', String(PROTOCOL));
     metadata.set('moontide-name', name);
     metadata.set('moontide-incarnation', String(incarnation));
@@ -228,6 +231,7 @@ export class Links {
     const incoming = { call, answer };
     link.incoming = incoming;
     link.incarnation = Number(text(call.metadata, 'moontide-incarnation'));
+    link.endpoint = text(call.metadata, 'moontide-endpoint');
     const ended = (cause: string) => {
       if (link.incoming === incoming) this.reset(link, cause);
     };
@@ -249,6 +253,7 @@ export class Links {
     if (token !== null && !equal(text(metadata, 'moontide-token'), token)) return 'wrong token';
     if (!/^[\w.-]{1,128}$/.test(text(metadata, 'moontide-name'))) return 'no name';
     if (!/^\d{1,15}$/.test(text(metadata, 'moontide-incarnation'))) return 'no incarnation';
+    if (!/^[\w.[\]:-]{3,260}$/.test(text(metadata, 'moontide-endpoint'))) return 'no endpoint';
     return null;
   }
 

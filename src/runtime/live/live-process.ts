@@ -25,6 +25,7 @@ type Letter =
 
 /** Pages of requests that are over are looked for so often. */
 const SWEEP_MS = 200;
+const EARLY_MAX = 100_000;
 
 export interface LiveProcessOptions {
   readonly topology: Topology;
@@ -56,6 +57,8 @@ export class LiveProcess {
   private readonly addresses: AddressBook;
   private readonly gpus = new Map<number, LoopbackGpus>();
   private readonly local: Address[] = [];
+  /** For a machine that is about to be here: a conductor that was elected this moment. */
+  private early: { to: Address; from: Address; body: Message }[] = [];
   private node: LiveNodeParts | null = null;
   private sweeper: NodeJS.Timeout | null = null;
 
@@ -75,6 +78,8 @@ export class LiveProcess {
   setMachine(address: Address, machine: Machine): void {
     this.clock.setMachine(address, machine);
     this.local.push(address);
+    for (const { to, from, body } of this.early) if (to === address) this.tell(to, from, body);
+    this.early = this.early.filter(({ to }) => to !== address);
     const instance = this.addresses.instanceId(address);
     const cost = this.options.costs[instance];
     if (instance >= 0 && cost !== undefined) this.gpus.set(instance, new LoopbackGpus(cost, 1));
@@ -106,6 +111,7 @@ export class LiveProcess {
         throw new InputError(`found a message of machine ${from}, which is not its own`);
       }
       if (this.clock.hosts(to)) this.tell(to, from, body);
+      else if (this.early.length < EARLY_MAX) this.early.push({ to, from, body });
     } else if (kind === 'offer') {
       const [offer] = rest as [StreamOffer];
       const answer = (ok: boolean) => this.say(process, ['taken', offer.transfer, ok]);
@@ -122,8 +128,13 @@ export class LiveProcess {
     for (const peer of this.options.addressesOf(process)) {
       const node = this.addresses.nodeOf[peer];
       if (node >= 0) this.node?.transfers.nodeLost(node);
-      for (const address of this.local) this.tell(address, address, { kind: 'peerReset', peer });
+      this.tellReset(peer);
     }
+  }
+
+  /** What was said to a machine, or came from it, may be lost. */
+  tellReset(peer: Address): void {
+    for (const address of this.local) this.tell(address, address, { kind: 'peerReset', peer });
   }
 
   offer(node: number, offer: StreamOffer): void {

@@ -1,0 +1,131 @@
+/** `moontide live …`: the same policies in real processes with real bytes. */
+import type { Command } from 'commander';
+import type { ConfigOptions } from '../config/load.ts';
+import { InputError } from '../core/errors.ts';
+import type { RailKind } from '../runtime/data-plane.ts';
+import type { LiveMember } from '../runtime/live/member.ts';
+import { addConfigOptions, numberOption } from './options.ts';
+import { printJson } from './output.ts';
+
+const EXAMPLES = `
+Examples:
+  moontide live replay demo --nodes 4 --limit 300 --speed 20
+  moontide live replay mooncake:trace.jsonl --nodes 4 --limit 1000 --utilisation 0.7 --json`;
+
+interface ReplayFlags extends ConfigOptions {
+  readonly config: string;
+  readonly set: string[];
+  readonly nodes: number;
+  readonly limit?: number;
+  readonly speed: number;
+  readonly utilisation?: number;
+  readonly transport: string;
+  readonly logs?: string;
+  readonly json?: true;
+}
+
+interface PartFlags {
+  readonly hub: string;
+  readonly node?: number;
+  readonly name?: string;
+  readonly listen: string;
+}
+
+export function addLiveCommand(program: Command): void {
+  const live = program.command('live').description('Run a cluster of real processes.');
+  addReplay(live);
+  addPart(live, 'agent', 'One node: its pools, its store, its engines.').requiredOption(
+    '--node <n>',
+    'which node of the cluster, from 0',
+    numberOption('--node', 0, true),
+  );
+  addPart(live, 'conductor', 'The conductor, or a standby of it.').option(
+    '--name <name>',
+    'unique among the conductors',
+    'conductor-0',
+  );
+}
+
+function addReplay(live: Command): void {
+  const command = live
+    .command('replay')
+    .description('Bring up a cluster on this machine, replay a trace, take it down.')
+    .argument('<trace>', 'format:path, a catalogue name (demo) or a path; - reads stdin');
+  addConfigOptions(command)
+    .option('--nodes <n>', 'nodes, the last one for decode', numberOption('--nodes', 2, true), 4)
+    .option('--limit <n>', 'only the first n requests', numberOption('--limit', 1, true))
+    .option('--speed <x>', "the cluster's clock", numberOption('--speed', 0, false), 20)
+    .option(
+      '--utilisation <u>',
+      'stretch the time of the trace to this load of the prefill nodes',
+      numberOption('--utilisation', 0, false),
+    )
+    .option('--transport <kind>', 'how blocks move: local, tcp or fabric', 'local')
+    .option('--logs <dir>', 'keep the fact logs here')
+    .option('--json', 'print the result alone, as JSON')
+    .addHelpText('after', EXAMPLES)
+    .action(replayLive);
+}
+
+function addPart(live: Command, role: 'agent' | 'conductor', description: string): Command {
+  return live
+    .command(role)
+    .description(description)
+    .requiredOption('--hub <host:port>', "the process that serves the cluster's registry")
+    .option('--listen <host:port>', 'where peers reach it', '127.0.0.1:0')
+    .addHelpText('after', '\nThe token of the cluster is read from MOONTIDE_TOKEN.')
+    .action((flags: PartFlags) => runPart(role, flags));
+}
+
+async function replayLive(trace: string, flags: ReplayFlags): Promise<void> {
+  const { liveReplay } = await import('../study/live.ts');
+  const { json, set, transport, ...rest } = flags;
+  const kinds: readonly string[] = ['local', 'tcp', 'fabric'];
+  if (!kinds.includes(transport)) {
+    throw new InputError(`found ${transport}, expected local, tcp or fabric`, '--transport');
+  }
+  const progress = process.stderr.isTTY ? (await import('./progress.ts')).replayProgress() : null;
+  const onProgress = (requestsDone: number, requests: number) =>
+    progress?.update({ requestsDone, requests, events: 0 });
+  const result = await liveReplay({
+    ...rest,
+    trace,
+    sets: set,
+    transport: transport as RailKind,
+    onProgress,
+  }).finally(() => progress?.end());
+  if (json) printJson(result);
+  else {
+    const { liveTable } = await import('./live-table.ts');
+    process.stdout.write(liveTable(result));
+  }
+}
+
+async function runPart(role: 'agent' | 'conductor', flags: PartFlags): Promise<void> {
+  const { LiveMember } = await import('../runtime/live/member.ts');
+  const token = process.env.MOONTIDE_TOKEN ?? '';
+  if (token === '') throw new InputError('found no MOONTIDE_TOKEN, expected the cluster token');
+  const { node = -1, hub, listen } = flags;
+  let stop: (error: unknown) => void = () => {};
+  const stopped = new Promise<unknown>((resolve) => {
+    stop = resolve;
+  });
+  const member: LiveMember = new LiveMember({
+    name: role === 'agent' ? `node-${node}` : (flags.name ?? 'conductor-0'),
+    role,
+    node,
+    listen,
+    token,
+    registry: { hub },
+    onError: (error) => stop(error),
+  });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop(null));
+  // Whoever started it is gone.
+  process.stdin.on('end', () => stop(null)).on('error', () => stop(null));
+  process.stdin.resume();
+  await member.join();
+  const error = await stopped;
+  await member.leave();
+  process.stdin.destroy();
+  if (error !== null) throw error;
+}

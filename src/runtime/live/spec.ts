@@ -1,0 +1,85 @@
+/**
+ * What all processes of a live cluster must agree on, as it stands in the registry. Each of them
+ * makes the same plan of it.
+ */
+import { type ConfigOptions, loadConfig, withOptions } from '../../config/load.ts';
+import { loadPolicies } from '../../config/policies.ts';
+import { type ResolvedConfig, resolveConfig } from '../../config/resolve.ts';
+import type { ClusterPlan } from '../../config/wire.ts';
+import { InputError } from '../../core/errors.ts';
+import type { RailSpec } from '../data-plane.ts';
+import type { Registry } from '../registry/registry.ts';
+
+export interface LiveSpec {
+  /** A preset or the absolute path of a YAML file, and what is set on top. */
+  readonly config: string;
+  readonly sets: readonly string[];
+  readonly options: ConfigOptions;
+  /** Of the trace: tokens of a block, and distinct blocks. */
+  readonly blockTokens: number;
+  readonly blocks: number;
+  /** The cluster's clock runs so many times as fast as the world's. */
+  readonly speed: number;
+  /** `hrtime` at which it shows 0, in decimal. */
+  readonly originNs: string;
+  /** Of one live block; a multiple of 4096. */
+  readonly blockBytes: number;
+  readonly rails: readonly RailSpec[];
+  /** Folder for fact logs and statistics; null: none are kept. */
+  readonly logs: string | null;
+}
+
+/** Keys of the registry. */
+export const SPEC_KEY = 'cluster/spec';
+export const LEADER_KEY = 'leader/conductor';
+export const MEMBERS = 'members/';
+
+/** What a process says of itself; it is gone with its lease. */
+export interface Member {
+  readonly name: string;
+  readonly role: 'agent' | 'conductor' | 'ingress';
+  /** Of an agent, else -1. */
+  readonly node: number;
+  readonly endpoint: string;
+  readonly incarnation: number;
+  /** An agent's pool, as base64; it is a key to its bytes, so the registry needs credentials. */
+  readonly segment: string | null;
+}
+
+export interface LivePlan {
+  readonly spec: LiveSpec;
+  readonly resolved: ResolvedConfig;
+  readonly plan: ClusterPlan;
+}
+
+/** @throws InputError for what the live cluster can't do yet */
+export async function planOf(spec: LiveSpec): Promise<LivePlan> {
+  const loaded = withOptions(await loadConfig(spec.config, spec.sets), spec.options);
+  const resolved = resolveConfig(loaded, spec.blockTokens);
+  const plan: ClusterPlan = { ...resolved, policies: await loadPolicies(resolved.policies) };
+  const { nodes } = resolved.topology;
+  if (nodes.some(({ ssdCapacityBytes }) => ssdCapacityBytes > 0)) {
+    throw new InputError('found an SSD tier, expected ssd: 0B: a live node has DRAM alone', 'ssd');
+  }
+  if (resolved.settings.store.hbmCache) {
+    throw new InputError('found hbmCache on, expected off: a live engine keeps no prefixes');
+  }
+  return { spec, resolved, plan };
+}
+
+export async function readSpec(registry: Registry): Promise<LiveSpec> {
+  const entry = await registry.get(SPEC_KEY);
+  if (entry === null) throw new InputError('found no cluster in the registry: moontide live up');
+  return JSON.parse(entry.value) as LiveSpec;
+}
+
+/** Lives of a process so far: every start is another one. */
+export async function nextIncarnation(registry: Registry, name: string): Promise<number> {
+  const key = `incarnations/${name}`;
+  for (;;) {
+    const found = await registry.get(key);
+    const incarnation = found === null ? 0 : Number(found.value) + 1;
+    const written = await registry.put(key, String(incarnation), found?.revision ?? 0);
+    if (written !== null) return incarnation;
+  }
+}
