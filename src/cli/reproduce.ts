@@ -192,7 +192,8 @@ function wordsOf(reproduction: Reproduction) {
   return {
     title: 'Mooncake, FAST 2025, reproduced',
     headline:
-      'One shared configuration; only Figures 12 and 14 were fitted to, the others are predicted.',
+      'One shared configuration, fitted to Figures 12 and 14; one constant was chosen with ' +
+      'Figure 1 in view.',
     facts: [
       ...named,
       ...knobs.map(({ name, value, doc }) => `${name}: ${value}. ${doc}`),

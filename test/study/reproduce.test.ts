@@ -40,9 +40,13 @@ describe('rows', () => {
     expect(new Set(names).size).toBe(names.length);
   });
 
-  it('are fitted in Figures 12 and 14 alone', () => {
+  it('are fitted in Figures 12 and 14, and in Figure 1 by one constant, alone', () => {
     const fitted = new Set(FIGURES.filter(({ basis }) => basis === 'fitted').map(({ key }) => key));
-    expect([...fitted]).toEqual(['fig12TransferSeconds', 'fig14LatencySeconds']);
+    expect([...fitted]).toEqual([
+      'fig1EffectiveCapacityPercent',
+      'fig12TransferSeconds',
+      'fig14LatencySeconds',
+    ]);
   });
 
   it('leave out a figure without its trace, with a note', () => {
