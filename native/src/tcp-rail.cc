@@ -23,6 +23,10 @@ constexpr uint8_t kAddressVersion = 1;
 constexpr uint8_t kKeyVersion = 1;
 constexpr int64_t kTickNs = 500'000'000;
 constexpr int kEvents = 64;
+// Between processes of one host the kernel's buffers are the link: with more bytes under way than
+// twice this (the kernel doubles it) they fall out of the cache, and each copy pays for memory. Left
+// to itself the kernel keeps 4 MiB and more. Measured: 0.28 CPU seconds per GB in place of 0.43.
+constexpr int kSameHostSendBytes = 400'000;
 
 struct Resolved {
   sockaddr_storage address;
@@ -46,6 +50,18 @@ bool resolveHost(const std::string& host, uint16_t port, Resolved* out) {
 
 bool isWildcard(const std::string& host) { return host == "0.0.0.0" || host == "::"; }
 bool isLoopback(const std::string& host) { return host.rfind("127.", 0) == 0 || host == "::1"; }
+
+bool sameHost(const sockaddr_storage& a, const sockaddr_storage& b) {
+  if (a.ss_family != b.ss_family) return false;
+  if (a.ss_family == AF_INET) {
+    const auto& one = reinterpret_cast<const sockaddr_in&>(a).sin_addr;
+    const auto& other = reinterpret_cast<const sockaddr_in&>(b).sin_addr;
+    return (ntohl(one.s_addr) >> 24 == 127 && ntohl(other.s_addr) >> 24 == 127) ||
+           one.s_addr == other.s_addr;
+  }
+  return std::memcmp(&reinterpret_cast<const sockaddr_in6&>(a).sin6_addr,
+                     &reinterpret_cast<const sockaddr_in6&>(b).sin6_addr, sizeof(in6_addr)) == 0;
+}
 
 struct Peer {
   Blob address;
@@ -98,6 +114,7 @@ class TcpRail final : public Rail {
   }
   bool listen(std::string* why);
   void tune(int fd) const;
+  void tuneConnected(int fd) const;
   Client* dial(Peer* peer);
   void accept();
   void watch(Socket* socket, int fd);
@@ -195,6 +212,21 @@ void TcpRail::tune(int fd) const {
   setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &socketBytes_, sizeof socketBytes_);
 }
 
+// Once both ends are known.
+void TcpRail::tuneConnected(int fd) const {
+  if (socketBytes_ > 0) return;
+  sockaddr_storage own{};
+  sockaddr_storage other{};
+  socklen_t ownSize = sizeof own;
+  socklen_t otherSize = sizeof other;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&own), &ownSize) != 0 ||
+      getpeername(fd, reinterpret_cast<sockaddr*>(&other), &otherSize) != 0 ||
+      !sameHost(own, other)) {
+    return;
+  }
+  setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &kSameHostSendBytes, sizeof kSameHostSendBytes);
+}
+
 Blob TcpRail::address() const {
   BlobWriter w;
   w.u8(kAddressVersion);
@@ -288,6 +320,7 @@ Client* TcpRail::dial(Peer* peer) {
     ::close(fd);
     return nullptr;
   }
+  tuneConnected(fd);
   auto* client = new Client(fd, &shared_, peer->incarnation, nowNs());
   clients_.push_back(client);
   watch(client, fd);
@@ -335,6 +368,7 @@ void TcpRail::accept() {
       continue;
     }
     tune(fd);
+    tuneConnected(fd);
     auto* server = new Server(fd, &shared_, nowNs());
     servers_.push_back(server);
     watch(server, fd);
