@@ -29,6 +29,20 @@
       "type": "executable",
       "sources": ["bench/baseline.c"],
       "cflags": ["-O2"]
+    },
+    {
+      "target_name": "fabric-bare",
+      "variables": {
+        "headers": "<!(test -e /usr/include/rdma/fabric.h && echo 1 || echo 0)"
+      },
+      "conditions": [
+        ["headers==1", {
+          "type": "executable",
+          "sources": ["bench/fabric-bare.c"],
+          "cflags": ["-O2"],
+          "libraries": ["-lfabric"]
+        }, { "type": "none" }]
+      ]
     }
   ]
 }

@@ -48,8 +48,8 @@ export interface BenchRow {
   readonly eventLoop: number;
   /** CPU time of the main thread per operation, ns, in the best round. */
   readonly mainNsPerOp: number;
-  /** What it is compared with: a copy, or a bare stream; null: no baseline for the kind. */
-  readonly baseline: 'memcpy' | 'stream' | null;
+  /** What it is compared with: a copy, a bare stream, libfabric alone; null: it is not built. */
+  readonly baseline: 'memcpy' | 'stream' | 'bare' | null;
   readonly baselineGbPerSec: number | null;
   readonly ratio: number | null;
 }
@@ -59,11 +59,14 @@ export interface ServeSpec extends SideSpec {
   readonly slotBytes: number;
 }
 
-const BASELINES: Record<RailKind, BenchRow['baseline']> = {
+const BASELINES: Record<RailKind, NonNullable<BenchRow['baseline']>> = {
   local: 'memcpy',
   tcp: 'stream',
-  fabric: null,
+  fabric: 'bare',
 };
+
+/** Operations that a bare program keeps open: what keeps any provider busy. */
+const BARE_DEPTH_MAX = 32;
 
 /** @throws InputError without the addon, or where a rail cannot be opened */
 export async function bench(options: BenchOptions): Promise<BenchRow[]> {
@@ -119,8 +122,8 @@ async function measure(
   segment: Segment,
   peerPid: number,
 ): Promise<BenchRow> {
-  const program = nativeProgram('baseline');
-  const baseline = program === null ? null : BASELINES[cell.rail];
+  const command = baselineOf(options, cell, side);
+  const baseline = command === null ? null : BASELINES[cell.rail];
   let best: CellRun | null = null;
   let baselineGbPerSec = 0;
   const spec = { ...cell, verify: options.verify };
@@ -129,13 +132,30 @@ async function measure(
   for (let round = 0; round < options.rounds; round++) {
     const run = await runCell(side, segment, peerPid, spec, options.roundNs);
     if (best === null || rate(run) > rate(best)) best = run;
-    if (program === null || baseline === null) continue;
-    const millis = String(Math.round(options.roundNs / 1e6));
-    const args = [baseline, String(cell.blockBytes), String(options.poolBytes), millis];
+    if (command === null) continue;
+    const [program, ...args] = command;
     const gbPerSec = Number(execFileSync(program, args, { encoding: 'utf8' }));
     baselineGbPerSec = Math.max(baselineGbPerSec, gbPerSec);
   }
   return rowOf(cell, best!, baseline, baselineGbPerSec);
+}
+
+/** The program that does the same without us, and its arguments; null: it is not built. */
+function baselineOf(options: BenchOptions, cell: Cell, { plane }: Side): string[] | null {
+  const { poolBytes, roundNs } = options;
+  const sizes = [String(cell.blockBytes), String(poolBytes)];
+  if (cell.rail !== 'fabric') {
+    const program = nativeProgram('baseline');
+    const millis = String(Math.round(roundNs / 1e6));
+    return program === null ? null : [program, BASELINES[cell.rail], ...sizes, millis];
+  }
+  const program = nativeProgram('fabric-bare');
+  if (program === null) return null;
+  const provider = plane.rails()[0].detail.split(' ')[0];
+  const depth = String(Math.min(cell.batch, BARE_DEPTH_MAX));
+  const [block, pool] = sizes;
+  const seconds = String(roundNs / 1e9);
+  return [program, provider, '127.0.0.1', cell.operation, block, depth, pool, seconds];
 }
 
 /** Bytes per ns, which is 1e9 bytes per second. */
