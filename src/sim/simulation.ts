@@ -38,8 +38,10 @@ interface DisturbedMessage {
   readonly epoch: number;
 }
 
-/** A transfer that could not even start. */
-type Lost = Pick<Moving, 'initiator' | 'transfer'>;
+type Ending = Pick<Moving, 'initiator' | 'transfer'>;
+
+/** A transfer that could not even start; only the life that asked for it hears so. */
+type Lost = Ending & { readonly epoch: number };
 
 /** A message within a node; the rows are used again. */
 interface NearMessage {
@@ -255,7 +257,7 @@ export class Simulation implements World {
       ? null
       : this.transfers.start(this.nowNs, initiator, transfer, stepNs);
     if (moving === null) {
-      const lost = { initiator, transfer };
+      const lost: Lost = { initiator, transfer, epoch: this.epoch(initiator, initiator) };
       this.push(RAIL_TIMEOUT_NS, Rank.end, TransferLost, -1, lost);
       return;
     }
@@ -333,10 +335,11 @@ export class Simulation implements World {
   }
 
   private reportLost(lost: Lost): void {
-    this.reportTransfer(lost, false, 0);
+    const { initiator, epoch } = lost;
+    if (this.epoch(initiator, initiator) === epoch) this.reportTransfer(lost, false, 0);
   }
 
-  private reportTransfer(moving: Lost, ok: boolean, blocksDone: number): void {
+  private reportTransfer(moving: Ending, ok: boolean, blocksDone: number): void {
     const body: TransferEnded = {
       kind: 'transferEnded',
       transfer: moving.transfer.id,
