@@ -64,6 +64,8 @@ interface Booked {
   /** Null when an earlier conductor sent it off. */
   readonly dispatch: M.Dispatch | null;
   prefilled: boolean;
+  /** Who computed its prompt is dead: its decode instance is asked whether it was handed over. */
+  orphaned: boolean;
   cancelled: boolean;
   /** Why the conductor itself cancelled it, or inFlight. */
   withdrawn: Outcome;
@@ -98,6 +100,8 @@ export class Conductor extends Restorable implements Machine {
   private readonly ended = new Recent(RECENT_ENDED);
   /** Dispatches sent to each instance, and deltas seen of each store. */
   private readonly dispatched: Float64Array;
+  /** The last dispatch that each instance has, or will have if nothing is lost. */
+  private readonly reached: Float64Array;
   private readonly deltaSequence: Float64Array;
   /** Life of each instance, and of each store by its tiers' rows, that was heard last. */
   private readonly lives: Float64Array;
@@ -122,6 +126,7 @@ export class Conductor extends Restorable implements Machine {
     this.occupancy = new Occupancy(topology, this.directory);
     this.elasticity = new Elasticity(world, this.views, policies.elasticity);
     this.dispatched = new Float64Array(topology.instances.length);
+    this.reached = new Float64Array(topology.instances.length);
     this.deltaSequence = new Float64Array(2 * topology.nodes.length + topology.instances.length);
     this.lives = new Float64Array(topology.instances.length).fill(UNHEARD);
     this.storeLives = new Float64Array(this.deltaSequence.length).fill(UNHEARD);
@@ -262,10 +267,12 @@ export class Conductor extends Restorable implements Machine {
     const { world, views, match } = this;
     const { instance } = choice;
     const sources = this.sourcesFor(choice, request);
+    const after = this.reached[instance];
     const dispatch: M.Dispatch = {
       kind: 'dispatch',
       term: world.settings.term,
       sequence: ++this.dispatched[instance],
+      after,
       request,
       decodeInstance: decode,
       ...sources,
@@ -275,6 +282,7 @@ export class Conductor extends Restorable implements Machine {
     };
     const { predictedNs, tokens } = predictWork(world.estimate, world.topology, instance, dispatch);
     const decodeTokens = request.inputTokens + request.outputTokens;
+    this.reached[instance] = dispatch.sequence;
     views.enqueue(instance, { key, predictedNs, tokens, decodeTokens });
     views.bindDecode(decode, decodeTokens);
     if (world.settings.congestion) this.bookFetch(dispatch, instance);
@@ -284,6 +292,7 @@ export class Conductor extends Restorable implements Machine {
       decodeInstance: decode,
       dispatch,
       prefilled: false,
+      orphaned: false,
       cancelled: false,
       withdrawn: Outcome.inFlight,
     });
@@ -486,17 +495,22 @@ export class Conductor extends Restorable implements Machine {
 
   /** What ran on it is lost, unless a live instance decodes it already. */
   private loseInstance(instance: number): void {
-    const { host, addresses } = this.world;
     this.takeover.lose(instance);
     for (const booked of [...this.live.values()]) {
-      const { request, prefillInstance, decodeInstance, prefilled } = booked;
-      const { id, attempt } = request;
+      const { prefillInstance, decodeInstance, prefilled } = booked;
       if (decodeInstance === instance || (prefillInstance === instance && !prefilled)) {
         this.lose(booked, instance);
       } else if (prefillInstance === instance) {
-        host.send(addresses.instance(decodeInstance), { kind: 'probe', request: id, attempt });
+        booked.orphaned = true;
+        this.probe(booked);
       }
     }
+  }
+
+  private probe({ request, decodeInstance }: Booked): void {
+    const { host, addresses } = this.world;
+    const { id, attempt } = request;
+    host.send(addresses.instance(decodeInstance), { kind: 'probe', request: id, attempt });
   }
 
   /** A request whose instance died ends here; what it has elsewhere is given up. */
@@ -531,6 +545,7 @@ export class Conductor extends Restorable implements Machine {
       decodeInstance,
       dispatch: null,
       prefilled: false,
+      orphaned: false,
       cancelled: false,
       withdrawn: Outcome.inFlight,
     };
@@ -619,17 +634,21 @@ export class Conductor extends Restorable implements Machine {
     }
     const known = new Map(body.live.map((l) => [attemptKey(l.request, l.attempt), l]));
     const { host, addresses } = this.world;
+    // What ended before it came leaves a hole, over which the next one goes.
+    this.reached[instance] = sequence;
     for (const [key, booked] of this.live) {
       const { dispatch, prefillInstance, prefilled } = booked;
       if (prefillInstance === instance && !prefilled) {
         const live = known.get(key);
-        // Bookings are in order of their dispatches, and the instance takes them without a hole.
+        // Bookings are in order of their dispatches.
         if (dispatch !== null && dispatch.sequence > sequence) {
-          host.send(addresses.instance(instance), dispatch);
+          host.send(addresses.instance(instance), { ...dispatch, after: this.reached[instance] });
+          this.reached[instance] = dispatch.sequence;
         } else if (live === undefined || live.phase >= Phase.handoff) {
           this.toDecode(key, booked);
         }
       }
+      if (booked.orphaned && booked.decodeInstance === instance) this.probe(booked);
       if (booked.cancelled) this.passCancel(booked);
     }
     this.heard(addresses.instance(instance));
@@ -640,10 +659,7 @@ export class Conductor extends Restorable implements Machine {
     const { instance, incarnation, roles } = body;
     const { lives, views, takeover } = this;
     if (incarnation > lives[instance]) {
-      if (lives[instance] !== UNHEARD || incarnation > 0) {
-        this.loseInstance(instance);
-        this.dispatched[instance] = 0;
-      }
+      if (lives[instance] !== UNHEARD || incarnation > 0) this.loseInstance(instance);
       lives[instance] = incarnation;
       views.setAlive(instance, true);
       views.setRoles(instance, roles);

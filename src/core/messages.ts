@@ -46,11 +46,15 @@ export interface Terminal {
   readonly outcome: Outcome;
 }
 
-/** Conductor to prefill instance. `sequence` counts dispatches to that instance. */
+/**
+ * Conductor to prefill instance. `sequence` counts dispatches to that instance; `after` is the one
+ * before, of those that still count: what lies between was lost and will not come.
+ */
 export interface Dispatch {
   readonly kind: 'dispatch';
   readonly term: number;
   readonly sequence: number;
+  readonly after: number;
   readonly request: Request;
   readonly decodeInstance: number;
   /** Nodes to fetch leading blocks from, the preferred one first; empty when none. */

@@ -91,7 +91,9 @@ export class PrefillSide {
       this.dispatchSequence = 0;
     }
     // After a hole, which only a reset makes, the conductor sends again from there.
-    if (body.term < this.term || body.sequence !== this.dispatchSequence + 1) {
+    const { dispatchSequence } = this;
+    const next = body.after <= dispatchSequence && dispatchSequence < body.sequence;
+    if (body.term < this.term || !next) {
       late(this.world);
       return;
     }

@@ -233,6 +233,28 @@ describe('a conductor after a reset', () => {
     expect(later.sent).toEqual([[prefill, sent[2]]]);
   });
 
+  it('goes over what ended before it came', () => {
+    const gone = { kind: 'peerGone' as const, peer: cluster.addresses.instance(2) };
+    arrive(0);
+    conductor.tell(gone);
+    inventory({ dispatchSequence: 0 });
+    conductor.tell({
+      kind: 'requestInventory',
+      instance: 2,
+      incarnation: 1,
+      roles: ['decode'],
+      term: 0,
+      dispatchSequence: 0,
+      live: [],
+      ended: [],
+    });
+    const sent = [2, 3, 4, 5].flatMap((id) => arrive(id).sent);
+    expect(sent.filter(([to]) => to === prefill)).toMatchObject([
+      [prefill, { sequence: 2, after: 0 }],
+      [prefill, { sequence: 3, after: 2 }],
+    ]);
+  });
+
   it('ends what ended unheard', () => {
     arrive(0);
     const ended = [{ request: 0, attempt: 0, outcome: Outcome.failed }];
@@ -287,6 +309,9 @@ describe('deaths', () => {
     const done = gone(0);
     expect(done.messages('terminal')).toEqual([]);
     expect(done.messages('probe')).toEqual([{ kind: 'probe', request: 0, attempt: 0 }]);
+    // The question or its answer was lost.
+    const again = inventory({ instance: 2, roles: ['decode'] });
+    expect(again.messages('probe')).toEqual([{ kind: 'probe', request: 0, attempt: 0 }]);
     expect(finished(0, Outcome.lost).messages('terminal')).toMatchObject([lost(0)]);
     conductor.machine.checkIdle();
   });
@@ -297,7 +322,8 @@ describe('deaths', () => {
     expect(back.messages('terminal')).toMatchObject([lost(0)]);
     expect(conductor.machine.views.prefillInstances).toEqual([0, 1]);
     arrive(1);
-    expect(arrive(2).messages('dispatch')).toMatchObject([{ sequence: 1 }]);
+    // Numbers go on: what the new life was sent before it reported is not taken for this one.
+    expect(arrive(2).messages('dispatch')).toMatchObject([{ sequence: 2, after: 0 }]);
   });
 });
 

@@ -99,6 +99,7 @@ describe.each(['recompute', 'swap'] as const)('preemption by %s', (preemption) =
         kind: 'dispatch',
         term: 1,
         sequence: id,
+        after: id - 1,
         request,
         decodeInstance: 0,
         sources: [],

@@ -33,6 +33,7 @@ function dispatch(more: Partial<Dispatch> = {}): Dispatch {
     kind: 'dispatch',
     term: 1,
     sequence: 1,
+    after: (more.sequence ?? 1) - 1,
     request,
     decodeInstance: 2,
     sources: [],
@@ -125,6 +126,18 @@ describe('an instance that prefills', () => {
     expect(asks.commands).toEqual([['count', Count.lateFact, 1]]);
     expect(instance.tell(dispatch(), CONDUCTOR).messages('acquire')).toHaveLength(1);
     expect(instance.tell(dispatch(), CONDUCTOR).commands).toEqual([['count', Count.lateFact, 1]]);
+  });
+
+  it('goes over a hole that the conductor knows of, and takes nothing from it later', () => {
+    const late = [['count', Count.lateFact, 1]];
+    instance.tell(dispatch(), CONDUCTOR);
+    const other = (id: number) => ({ request: requestOf(id, [id]) });
+    const tell = (sequence: number, after: number) =>
+      instance.tell(dispatch({ sequence, after, ...other(sequence) }), CONDUCTOR).commands;
+    expect(tell(4, 3)).toEqual(late);
+    expect(tell(3, 1)).not.toEqual(late);
+    expect(tell(2, 1)).toEqual(late);
+    expect(tell(4, 3)).not.toEqual(late);
   });
 
   it('rejects more than its queue may hold', async () => {
