@@ -88,11 +88,7 @@ export async function scenarioOf(seed: number): Promise<Scenario> {
     cancels: cancelsOf(dice, trace),
     rates: dice.pick(true, true, false) ? ratesOf(dice) : null,
     random: () => dice.next(),
-    // Scenarios with faults leave roles to the scenario: elasticity beside deaths is not covered.
-    faults:
-      plan.policies.elasticity.name === 'none' && dice.pick(true, false)
-        ? faultsOf(dice, topology, trace)
-        : null,
+    faults: dice.pick(true, false) ? faultsOf(dice, topology, trace) : null,
   };
 }
 
