@@ -22,6 +22,7 @@ import {
 } from './native.ts';
 import { Batch } from './native-batch.ts';
 import { Pool, type PoolSettings } from './native-pool.ts';
+import { type Location, railsFor, type TopologyMatrix } from './topology-matrix.ts';
 
 export interface PlaneSettings {
   /** Transfers open at once; more wait in the batch. */
@@ -169,6 +170,9 @@ export class DataPlane {
   private readonly policy: RailPolicy;
   private readonly own = new Map<RailKind, OwnRails>();
   private readonly kinds: RailKind[] = [];
+  /** What the topology matrix calls each rail, or null. */
+  private readonly names: (string | null)[] = [];
+  private matrix: TopologyMatrix | null = null;
   private readonly batch = new Batch();
   private readonly events = new Float64Array(1 << 16);
   private readonly jobs = new Map<number, Job>();
@@ -193,8 +197,13 @@ export class DataPlane {
     this.engine = new addon.Engine(engineSettings, () => this.drain());
   }
 
-  /** Opens a rail; its index. Throws InputError with the cause. */
-  addRail(spec: RailSpec): number {
+  /** Which rails serve which memory; without it every rail is near to all. */
+  setTopology(matrix: TopologyMatrix): void {
+    this.matrix = matrix;
+  }
+
+  /** Opens a rail; its index. `name` is its own in the matrix. Throws InputError with the cause. */
+  addRail(spec: RailSpec, name: string | null = null): number {
     const options = Object.entries({ ...spec.options, kind: spec.kind }).flat();
     let index: number;
     try {
@@ -208,6 +217,7 @@ export class DataPlane {
     const bytesPerNs = [...(known?.bytesPerNs ?? []), rate];
     this.own.set(spec.kind, { table: new RailTable(bytesPerNs), indices, bytesPerNs });
     this.kinds[index] = spec.kind;
+    this.names[index] = name;
     return index;
   }
 
@@ -216,8 +226,9 @@ export class DataPlane {
     return this.kinds.flatMap((_, rail) => this.engine.railInfo(rail) ?? []);
   }
 
-  createPool(settings: PoolSettings): Pool {
-    return new Pool(this.engine, settings);
+  /** `location`: where its memory lies, as the matrix calls it. */
+  createPool(settings: PoolSettings, location: Location | null = null): Pool {
+    return new Pool(this.engine, settings, location);
   }
 
   /** A peer's pool by what its `describe` gave; null: not that, or of another version. */
@@ -398,11 +409,25 @@ export class DataPlane {
     const atNs = nowNs();
     own.table.tick(atNs);
     peer.tick(atNs);
-    const ownEnd = { rails: own.table, near: new Uint8Array(own.table.count).fill(1) };
+    const ownEnd = { rails: own.table, near: this.nearOf(own, move.pool) };
+    // What a peer's memory is near to is the peer's knowledge.
     const peerEnd = { rails: peer, near: new Uint8Array(peer.count).fill(1) };
     const source = move.write ? ownEnd : peerEnd;
     const target = move.write ? peerEnd : ownEnd;
     return { source, target, bytes: move.bytes, sliceBytes: this.settings.sliceBytes, slices };
+  }
+
+  /** 1 for each rail that the topology matrix prefers for the pool; all where nothing is known. */
+  private nearOf({ indices }: OwnRails, pool: Pool): Uint8Array {
+    const { location } = pool;
+    const near = new Uint8Array(indices.length).fill(1);
+    if (this.matrix === null || location === null) return near;
+    const [preferred] = railsFor(this.matrix, location);
+    const isNear = (rail: number) => {
+      const name = this.names[rail];
+      return name === null || preferred.includes(name);
+    };
+    return indices.some(isNear) ? near.map((_, i) => (isNear(indices[i]) ? 1 : 0)) : near;
   }
 
   /** The one callback: everything that has ended since the last time. */

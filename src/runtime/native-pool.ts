@@ -1,6 +1,7 @@
 /** A pool of registered memory, in slots; its owner's side. */
 import { assert, InputError } from '../core/errors.ts';
 import { type NativeEngine, type NativePoolInfo, Status, statusText } from './native.ts';
+import type { Location } from './topology-matrix.ts';
 
 export const Grant = { none: 0, read: 1, write: 2, readWrite: 3 } as const;
 export type Grant = (typeof Grant)[keyof typeof Grant];
@@ -18,12 +19,15 @@ export interface PoolSettings {
 export class Pool {
   readonly id: number;
   readonly info: NativePoolInfo;
+  /** Where its memory lies, or null. */
+  readonly location: Location | null;
   private readonly engine: NativeEngine;
   private readonly views = new Map<number, Uint8Array>();
 
-  constructor(engine: NativeEngine, settings: PoolSettings) {
+  constructor(engine: NativeEngine, settings: PoolSettings, location: Location | null) {
     const { slotBytes, slots, hugetlb, prefault } = settings;
     this.engine = engine;
+    this.location = location;
     try {
       this.id = engine.createPool(slotBytes, slots, hugetlb, prefault);
     } catch (error) {

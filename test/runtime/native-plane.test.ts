@@ -1,7 +1,13 @@
 /** Laws of moving: every byte arrives intact or the move is reported failed; nobody hangs. */
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { DataPlane, RailKind, Segment } from '../../src/runtime/data-plane.ts';
+import nearest from '../../src/policy/rail/nearest.ts';
+import {
+  DataPlane,
+  PLANE_DEFAULTS,
+  type RailKind,
+  type Segment,
+} from '../../src/runtime/data-plane.ts';
 import { Status } from '../../src/runtime/native.ts';
 import { Grant, type Pool } from '../../src/runtime/native-pool.ts';
 import { describeNative, native } from '../support/native.ts';
@@ -145,6 +151,31 @@ describeNative('pools and descriptors', () => {
     expect(pool.close()).toBe(true);
     expect(view.length).toBe(0);
     plane.close();
+  });
+
+  it('takes the rails that the topology matrix prefers for the memory', async () => {
+    const policy = nearest.create({ random: () => 0.5 }, {});
+    const plane = new DataPlane(native(), policy, { ...PLANE_DEFAULTS, sliceBytes: 4096 });
+    const tcp = { kind: 'tcp', bytesPerNs: null, options: {} } as const;
+    plane.addRail(tcp, 'nic0');
+    plane.addRail(tcp, 'nic1');
+    plane.setTopology({ 'cpu:0': [['nic1'], ['nic0']], 'cpu:1': [['nic0'], ['nic1']] });
+    const shape = { slotBytes: SLOT_BYTES, slots: 2, hugetlb: false, prefault: false };
+    const there = openPlane(['tcp', 'tcp']);
+    publishAll(there.pool, 1);
+    const segment = plane.importSegment(there.pool.describe())!;
+    for (const [location, used] of [
+      ['cpu:0', 1],
+      ['cpu:1', 0],
+    ] as const) {
+      const pool = plane.createPool(shape, location);
+      const before = plane.rails().map(({ movedBytes }) => movedBytes);
+      expect((await moved(plane, moveOf(pool, segment, {}))).status).toBe(Status.ok);
+      const bytes = plane.rails().map(({ movedBytes }, i) => movedBytes - before[i]);
+      expect([bytes[used], bytes[1 - used]]).toEqual([SLOT_BYTES, 0]);
+    }
+    plane.close();
+    there.plane.close();
   });
 
   it('takes no descriptor that was changed, cut or made up', () => {
