@@ -7,6 +7,7 @@ import type { Batcher } from './batcher.ts';
 import type { DecodeMemory, Sequence } from './decode-memory.ts';
 import { type DecodeBatch, type IdSource, Mark } from './host.ts';
 import { type InstanceWorld, late, ownStore } from './instance-world.ts';
+import { Few } from './kit/few.ts';
 import type * as M from './messages.ts';
 import { Recent } from './recent.ts';
 import { attemptKey, type BlockSpan, Outcome, Phase, type Request } from './request.ts';
@@ -27,7 +28,7 @@ export class DecodeSide {
   private readonly batcher: Batcher;
   private readonly memory: DecodeMemory;
   /** Handed over, not yet claimed. */
-  private readonly claiming = new Map<number, Claiming>();
+  private readonly claiming = new Few<Claiming>();
   /** Who computed the prompts whose answers are cached: answers are kept where prompts are. */
   private readonly origins = new Map<number, Address>();
   private readonly joining: Sequence[] = [];
@@ -93,8 +94,8 @@ export class DecodeSide {
     const { id, attempt } = request;
     const key = attemptKey(id, attempt);
     if (this.hasTaken(key)) this.answerHandoff(fact.from, id, attempt, true);
-    else if (!this.claiming.has(key)) {
-      this.claiming.set(key, { request, from: fact.from, orphaned: false });
+    else if (this.claiming.get(key) === undefined) {
+      this.claiming.add(key, { request, from: fact.from, orphaned: false });
       const { host, spec } = this.world;
       host.send(ownStore(this.world), { kind: 'claim', request: id, attempt, instance: spec.id });
     }
@@ -102,12 +103,11 @@ export class DecodeSide {
 
   onClaimed(body: M.Claimed): void {
     const key = attemptKey(body.request, body.attempt);
-    const claim = this.claiming.get(key);
+    const claim = this.claiming.take(key);
     if (claim === undefined) {
       late(this.world);
       return;
     }
-    this.claiming.delete(key);
     this.answerHandoff(claim.from, body.request, body.attempt, body.ok);
     if (!body.ok) {
       const { request, attempt } = body;
@@ -229,7 +229,7 @@ export class DecodeSide {
       }
     }
     if (kept < batch.length) this.memory.eased();
-    batch.length = kept;
+    while (batch.length > kept) batch.pop();
   }
 
   /** Caches the blocks that decode filled up, on the node that has the prompt's. */

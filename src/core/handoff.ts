@@ -5,6 +5,7 @@
  */
 import { Count, type IdSource } from './host.ts';
 import { type InstanceWorld, late, ownStore, storeOf } from './instance-world.ts';
+import { Few } from './kit/few.ts';
 import type * as M from './messages.ts';
 import { type Prompt, PromptState, type Prompts } from './prompts.ts';
 import { attemptKey, Outcome } from './request.ts';
@@ -25,7 +26,7 @@ export class Handoff {
   readonly world: InstanceWorld;
   private readonly ids: IdSource;
   private readonly prompts: Prompts;
-  private readonly streams = new Map<number, StreamOf>();
+  private readonly streams = new Few<StreamOf>();
 
   constructor(world: InstanceWorld, ids: IdSource, prompts: Prompts) {
     this.world = world;
@@ -90,7 +91,7 @@ export class Handoff {
     const { request, decodeInstance } = prompt;
     const id = this.ids.next();
     const key = attemptKey(request.id, request.attempt);
-    this.streams.set(id, { key, fromToken: prompt.streamedTokens });
+    this.streams.add(id, { key, fromToken: prompt.streamedTokens });
     prompt.streamedTokens = toToken;
     prompt.streams++;
     const parked = prompt.parking === 'parked';
@@ -119,8 +120,7 @@ export class Handoff {
   }
 
   onStreamEnded(nowNs: number, body: M.TransferEnded): void {
-    const stream = this.streams.get(body.transfer);
-    this.streams.delete(body.transfer);
+    const stream = this.streams.take(body.transfer);
     const prompt = stream === undefined ? undefined : this.prompts.get(stream.key);
     if (stream === undefined || prompt === undefined) {
       late(this.world);

@@ -258,7 +258,7 @@ export class PrefillSide {
         begun[kept++] = prompt;
       }
     }
-    begun.length = kept;
+    while (begun.length > kept) begun.pop();
   }
 
   /** Answers whether the prompt is done, or given up. */

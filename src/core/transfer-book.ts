@@ -1,6 +1,7 @@
 /** The transfers that one store has under way, and the places they move between. */
 
 import { type Host, IdSource, type Place, type TransferKind } from './host.ts';
+import { Few } from './kit/few.ts';
 import type { SlotRange, TransferEnded } from './messages.ts';
 import type { Request } from './request.ts';
 import type { SharedTier } from './shared-tier.ts';
@@ -46,7 +47,7 @@ export class TransferBook {
   readonly world: TransferWorld;
   private readonly incarnation: number;
   private readonly ids: IdSource;
-  private readonly moving = new Map<number, Moving>();
+  private readonly moving = new Few<Moving>();
 
   constructor(world: TransferWorld, incarnation: number) {
     this.world = world;
@@ -61,7 +62,7 @@ export class TransferBook {
 
   start(moving: Moving, route: Route): number {
     const id = this.ids.next();
-    this.moving.set(id, moving);
+    this.moving.add(id, moving);
     const { source, target, tokens, blocks, afterStep } = route;
     this.world.host.startTransfer({
       id,
@@ -80,9 +81,7 @@ export class TransferBook {
 
   /** What an ended transfer was, once; undefined for a late fact. */
   take(id: number): Moving | undefined {
-    const moving = this.moving.get(id);
-    this.moving.delete(id);
-    return moving;
+    return this.moving.take(id);
   }
 
   /** Blocks that arrived become readable, the others go. Answers how many arrived. */

@@ -199,7 +199,8 @@ export class WorkingMemory {
     this.usedBytes -= holding.hbmBytes;
     holding.hbmBytes = 0;
     holding.grownBytes = 0;
-    this.cache?.unlease(holding.shared);
+    if (this.cache === null) return;
+    this.cache.unlease(holding.shared);
     holding.shared.length = 0;
   }
 

@@ -20,6 +20,8 @@ export type ResourceKind = (typeof RESOURCE_KINDS)[number];
 
 export interface Crossing {
   readonly kind: ResourceKind;
+  /** Place of the kind in RESOURCE_KINDS. */
+  readonly row: number;
   /** 0 for the fabric. */
   readonly node: number;
 }
@@ -41,17 +43,19 @@ export function crossings({ source, target }: Transfer): readonly Crossing[] {
 
 function crossingsOf(source: Place, target: Place): Crossing[] {
   const crossed: Crossing[] = [];
+  const add = (kind: ResourceKind, node: number) =>
+    crossed.push({ kind, row: RESOURCE_KINDS.indexOf(kind), node });
   const remote = source.node !== target.node;
-  if (source.tier === Tier.ssd) crossed.push({ kind: 'ssdRead', node: source.node });
+  if (source.tier === Tier.ssd) add('ssdRead', source.node);
   if (remote) {
-    crossed.push({ kind: 'railsOut', node: source.node });
-    crossed.push({ kind: 'railsIn', node: target.node });
-    crossed.push({ kind: 'fabric', node: 0 });
+    add('railsOut', source.node);
+    add('railsIn', target.node);
+    add('fabric', 0);
   } else {
-    if (source.tier === Tier.hbm) crossed.push({ kind: 'deviceToHost', node: source.node });
-    if (target.tier === Tier.hbm) crossed.push({ kind: 'hostToDevice', node: target.node });
+    if (source.tier === Tier.hbm) add('deviceToHost', source.node);
+    if (target.tier === Tier.hbm) add('hostToDevice', target.node);
   }
-  if (target.tier === Tier.ssd) crossed.push({ kind: 'ssdWrite', node: target.node });
+  if (target.tier === Tier.ssd) add('ssdWrite', target.node);
   return crossed;
 }
 

@@ -3,20 +3,13 @@
  * gaps, and what moved where. It sees facts and commands alone, so that a simulated and a live run
  * are measured alike.
  */
-import {
-  COUNT_NAMES,
-  type Count,
-  MARK_COUNT,
-  Mark,
-  TRANSFER_KINDS,
-  type Transfer,
-  type TransferKind,
-} from '../core/host.ts';
+import { COUNT_NAMES, type Count, MARK_COUNT, Mark, type Transfer } from '../core/host.ts';
+import { Few } from '../core/kit/few.ts';
 import type { Fact, RunEnded, StepEnded, TransferEnded } from '../core/messages.ts';
 import type { Observer } from '../core/observer.ts';
 import { type Address, AddressBook, type Topology, WORKLOAD } from '../core/topology.ts';
 import { GapHistogram } from './histogram.ts';
-import { crossings, type ResourceKind } from './links.ts';
+import { crossings, RESOURCE_KINDS, type ResourceKind } from './links.ts';
 import { meanOfLongest } from './select.ts';
 
 /** Share of a request's gaps that its TBT is the mean of. */
@@ -51,10 +44,6 @@ export class Recorder implements Observer {
   readonly decodeSteps: Float64Array;
   /** Bytes by resource kind and node. */
   readonly bytes: Record<ResourceKind, Float64Array>;
-  readonly transferBytes = Object.fromEntries(TRANSFER_KINDS.map((kind) => [kind, 0])) as Record<
-    TransferKind,
-    number
-  >;
   endNs = 0;
   private firstArrivalNs = Number.POSITIVE_INFINITY;
   private lastFinishNs = Number.NEGATIVE_INFINITY;
@@ -69,8 +58,10 @@ export class Recorder implements Observer {
   private readonly firstGapNs: Float64Array;
   /** Of requests that gave way: their gaps so far, and when their last token was. */
   private readonly earlier = new Map<number, { gapsNs: number[]; tokenNs: number }>();
-  /** Transfers under way, by initiator; a few each. */
-  private readonly moving: Transfer[][] = [];
+  /** The same in the order of RESOURCE_KINDS. */
+  private readonly bytesByRow: readonly Float64Array[];
+  /** Transfers under way, by initiator. */
+  private readonly moving: Few<Transfer>[] = [];
 
   constructor(topology: Topology, requests: number) {
     this.topology = topology;
@@ -97,7 +88,7 @@ export class Recorder implements Observer {
         lastNs: 0,
       });
     }
-    for (let i = 0; i < this.addresses.count; i++) this.moving.push([]);
+    for (let i = 0; i < this.addresses.count; i++) this.moving.push(new Few());
     const perNode = () => new Float64Array(topology.nodes.length);
     this.bytes = {
       railsOut: perNode(),
@@ -108,6 +99,7 @@ export class Recorder implements Observer {
       ssdWrite: perNode(),
       fabric: new Float64Array(1),
     };
+    this.bytesByRow = RESOURCE_KINDS.map((kind) => this.bytes[kind]);
   }
 
   /** First arrival to last end of a request. */
@@ -147,7 +139,7 @@ export class Recorder implements Observer {
   }
 
   onTransfer(from: Address, transfer: Transfer): void {
-    this.moving[from].push(transfer);
+    this.moving[from].add(transfer.id, transfer);
   }
 
   // --- compute --------------------------------------------------------------------------------
@@ -291,18 +283,12 @@ export class Recorder implements Observer {
   // --- bytes ----------------------------------------------------------------------------------
 
   private onTransferEnded(to: Address, ended: TransferEnded): void {
-    const moving = this.moving[to];
-    let at = 0;
-    while (at < moving.length && moving[at].id !== ended.transfer) at++;
-    if (at === moving.length) return;
-    const transfer = moving[at];
-    moving[at] = moving[moving.length - 1];
-    moving.pop();
-    if (!ended.ok) return;
-    const { kind, bytes } = transfer;
-    this.transferBytes[kind] += bytes;
+    const transfer = this.moving[to].take(ended.transfer);
+    if (transfer === undefined || !ended.ok) return;
     const crossed = crossings(transfer);
-    for (let i = 0; i < crossed.length; i++) this.bytes[crossed[i].kind][crossed[i].node] += bytes;
+    for (let i = 0; i < crossed.length; i++) {
+      this.bytesByRow[crossed[i].row][crossed[i].node] += transfer.bytes;
+    }
   }
 }
 

@@ -34,7 +34,7 @@ export class Gpus {
   step: ActiveStep | null = null;
   run: ActiveRun | null = null;
   /** Loads under way into this instance's HBM. */
-  readonly loading = new Set<number>();
+  readonly loading: number[] = [];
   private readonly cost: CostModel;
   private readonly layers: number;
   private readonly overlap: 'layerwise' | 'serial';
@@ -50,14 +50,14 @@ export class Gpus {
   reset(): void {
     this.step = null;
     this.run = null;
-    this.loading.clear();
+    this.loading.length = 0;
   }
 
   startStep(step: Step, nowNs: number): ActiveStep {
     assert(this.step === null && this.run === null, 'a GPU is busy twice');
     let loads = 0;
     for (const { loads: needed } of step.chunks) {
-      for (const load of needed) if (this.loading.has(load)) loads++;
+      for (const load of needed) if (this.loading.includes(load)) loads++;
     }
     const computeNs = this.cost.passNs(step.chunks, step.decode);
     const endNs = nowNs + computeNs;
@@ -71,7 +71,9 @@ export class Gpus {
    * load and the whole compute follows the first's.
    */
   loadEnded(load: number, nowNs: number): ActiveStep | null {
-    this.loading.delete(load);
+    const { loading } = this;
+    const at = loading.indexOf(load);
+    if (at >= 0) loading.splice(at, 1);
     const active = this.step;
     if (active === null || !active.step.chunks.some((chunk) => chunk.loads.includes(load)))
       return null;

@@ -12,6 +12,7 @@ import { type Address, AddressBook, CONDUCTOR, type Topology, WORKLOAD } from '.
 const CONNECT_TIMEOUT_NS = 1e9;
 /** How often a node that leaves looks whether it may. */
 const LEAVE_POLL_NS = 100e6;
+const NODES_MAX = 1 << 15;
 
 /** What a scenario needs of the cluster that it happens to. */
 export interface Lives {
@@ -52,8 +53,8 @@ export class Faults {
   /** Grows with each death and each birth: what was under way before is lost. */
   private readonly epochs: Int32Array;
   /** Cuts of each pair of nodes so far, and pairs that are cut now. */
-  private readonly cuts = new Map<string, number>();
-  private readonly down = new Set<string>();
+  private readonly cuts = new Map<number, number>();
+  private readonly down = new Set<number>();
 
   constructor(topology: Topology, scenario: S.Scenario, lives: Lives) {
     this.topology = topology;
@@ -85,9 +86,11 @@ export class Faults {
 
   /** Counts what has broken between two machines so far. */
   epoch(from: Address, to: Address): number {
+    const { epochs, cuts } = this;
+    const lives = epochs[from] + epochs[to];
+    if (cuts.size === 0) return lives;
     const { nodeOf } = this.addresses;
-    const cuts = this.cuts.get(pair(nodeOf[from], nodeOf[to])) ?? 0;
-    return this.epochs[from] + this.epochs[to] + cuts;
+    return lives + (cuts.get(pair(nodeOf[from], nodeOf[to])) ?? 0);
   }
 
   /** Whether two nodes cannot reach each other. */
@@ -299,6 +302,7 @@ function after(world: World, { forNs }: { readonly forNs: number }, what: () => 
   if (Number.isFinite(forNs)) world.at(world.nowNs + forNs, what);
 }
 
-function pair(a: number, b: number): string {
-  return a < b ? `${a}-${b}` : `${b}-${a}`;
+/** One number for two nodes in either order; -1 is where the conductor and the workload are. */
+function pair(a: number, b: number): number {
+  return a < b ? (a + 1) * NODES_MAX + b + 1 : (b + 1) * NODES_MAX + a + 1;
 }

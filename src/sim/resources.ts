@@ -11,7 +11,7 @@ export interface Path {
 }
 
 /** A pair of rails, and whether the memory at either end lies at the other socket. */
-export interface RailPair {
+interface RailPair {
   readonly sourceRail: number;
   readonly targetRail: number;
   readonly sourceFar: boolean;
@@ -53,6 +53,8 @@ export class ResourceMap {
   private readonly rackOf: Int32Array;
   private readonly racks: RackResources[];
   private readonly paths = new Map<number, Path>();
+  /** Of each pair of places, by pair of rails and what is far. */
+  private readonly railPaths = new Map<number, (Path | undefined)[]>();
   private readonly railsMax: number;
 
   /** @param apart each rail a resource by itself, with the link between the sockets */
@@ -101,7 +103,7 @@ export class ResourceMap {
 
   /** Borrowed and cached: one path per pair of places. */
   path({ source, target }: Transfer): Path {
-    const key = ((source.node << 14) | target.node) * 9 + source.tier * 3 + target.tier;
+    const key = endsKey(source, target);
     let path = this.paths.get(key);
     if (path === undefined) {
       const whole = { sourceRail: 0, targetRail: 0, sourceFar: false, targetFar: false };
@@ -111,18 +113,26 @@ export class ResourceMap {
     return path;
   }
 
-  /** The same over one pair of rails. */
-  railPath({ source, target }: Transfer, pair: RailPair): Path {
-    const { sourceRail, targetRail, sourceFar, targetFar } = pair;
-    const ends = ((source.node << 14) | target.node) * 9 + source.tier * 3 + target.tier;
+  /** The same over one pair of rails, whose memory may lie at the other socket. */
+  railPath(
+    { source, target }: Transfer,
+    sourceRail: number,
+    targetRail: number,
+    sourceFar: boolean,
+    targetFar: boolean,
+  ): Path {
+    const ends = endsKey(source, target);
+    let paths = this.railPaths.get(ends);
+    if (paths === undefined) {
+      paths = new Array<Path | undefined>(4 * this.railsMax ** 2).fill(undefined);
+      this.railPaths.set(ends, paths);
+    }
     const rails = (sourceRail * this.railsMax + targetRail) * 4;
     const of = rails + (sourceFar ? 2 : 0) + (targetFar ? 1 : 0);
-    // Paths of whole transfers have the keys below those of pairs.
-    const key = (ends + 1) * 2 ** 20 + of + 2 ** 33;
-    let path = this.paths.get(key);
+    let path = paths[of];
     if (path === undefined) {
-      path = this.makePath(source, target, pair);
-      this.paths.set(key, path);
+      path = this.makePath(source, target, { sourceRail, targetRail, sourceFar, targetFar });
+      paths[of] = path;
     }
     return path;
   }
@@ -186,4 +196,9 @@ export class ResourceMap {
     this.capacities.push(bytesPerNs);
     return this.network.addResource(name, bytesPerNs);
   }
+}
+
+/** One number for the two places. */
+function endsKey(source: Place, target: Place): number {
+  return ((source.node << 14) | target.node) * 9 + source.tier * 3 + target.tier;
 }

@@ -76,6 +76,7 @@ export class Simulation implements World {
   private readonly factWatchers: readonly Watcher<'onFact'>[];
   private readonly sendWatchers: readonly Watcher<'onSend'>[];
   private readonly markWatchers: readonly Watcher<'onMark'>[];
+  private readonly transferWatchers: readonly Watcher<'onTransfer'>[];
   private readonly observers: readonly Observer[];
   private readonly disturbance: Disturbance | null;
   private machines: Machine[] = [];
@@ -98,6 +99,7 @@ export class Simulation implements World {
     this.factWatchers = watchers(options.observers, 'onFact');
     this.sendWatchers = watchers(options.observers, 'onSend');
     this.markWatchers = watchers(options.observers, 'onMark');
+    this.transferWatchers = watchers(options.observers, 'onTransfer');
     this.disturbance = options.disturbance;
   }
 
@@ -209,11 +211,12 @@ export class Simulation implements World {
   private sendGuarded(from: Address, to: Address, body: Message): void {
     const { nowNs, controlDelayNs, disturbance, faults } = this;
     if (faults?.refuses(this, from, to, body)) return;
-    const fate =
-      disturbance === null
-        ? { deliverNs: [nowNs + controlDelayNs], resetNs: -1 }
-        : disturbance.onSend(from, to, nowNs, controlDelayNs);
     const message: DisturbedMessage = { to, body, epoch: this.epoch(from, to) };
+    if (disturbance === null) {
+      this.push(controlDelayNs, Rank.message, Disturbed, from, message);
+      return;
+    }
+    const fate = disturbance.onSend(from, to, nowNs, controlDelayNs);
     for (const atNs of fate.deliverNs) {
       this.push(atNs - this.nowNs, Rank.message, Disturbed, from, message);
     }
@@ -249,7 +252,10 @@ export class Simulation implements World {
   }
 
   startTransfer(initiator: Address, transfer: Transfer): void {
-    for (const observer of this.observers) observer.onTransfer?.(initiator, transfer, this.nowNs);
+    const { transferWatchers } = this;
+    for (let i = 0; i < transferWatchers.length; i++) {
+      transferWatchers[i].onTransfer(initiator, transfer, this.nowNs);
+    }
     const active = transfer.afterStep === 0 ? null : this.gpus[transfer.source.instance].step;
     const step = active?.step.id === transfer.afterStep ? active : null;
     const stepNs = step === null ? 0 : Math.max(1, step.startNs + step.computeNs - this.nowNs);
@@ -263,7 +269,7 @@ export class Simulation implements World {
     }
     if (this.faults !== null) this.moving.add(moving);
     step?.followers.push(moving);
-    if (transfer.kind === 'load') this.gpus[transfer.target.instance].loading.add(transfer.id);
+    if (transfer.kind === 'load') this.gpus[transfer.target.instance].loading.push(transfer.id);
     const failNs = this.disturbance === null ? -1 : this.disturbance.onTransfer(transfer);
     if (failNs >= 0) this.push(failNs, Rank.end, TransferFail, -1, moving);
   }
@@ -308,7 +314,7 @@ export class Simulation implements World {
   private transferDone(moving: Moving): void {
     if (moving.over) return;
     moving.over = true;
-    this.moving.delete(moving);
+    if (this.faults !== null) this.moving.delete(moving);
     this.loadEnded(moving.transfer);
     this.reportTransfer(moving, true, moving.transfer.blocks);
   }
@@ -430,12 +436,15 @@ export class Simulation implements World {
 
   /** Whether an end of it is dead, or no link leads there. */
   private isCutOff({ source, target }: Transfer): boolean {
-    const { faults, addresses } = this;
+    const { faults } = this;
     if (faults === null) return false;
-    const dead = ({ node, instance }: Place) =>
-      faults.isDead(addresses.store(node)) ||
-      (instance >= 0 && faults.isDead(addresses.instance(instance)));
-    return dead(source) || dead(target) || faults.isCut(source.node, target.node);
+    return this.isGone(source) || this.isGone(target) || faults.isCut(source.node, target.node);
+  }
+
+  private isGone({ node, instance }: Place): boolean {
+    const { addresses } = this;
+    if (this.isDead(addresses.store(node))) return true;
+    return instance >= 0 && this.isDead(addresses.instance(instance));
   }
 }
 

@@ -56,6 +56,7 @@ export class Transfers {
   private readonly rails: RailSpread | null;
   /** 1: this rail of this node is dead. */
   private readonly dead: Uint8Array[];
+  private deadRails = 0;
   /** By flow id of the network. */
   private readonly byFlow: (Moving | null)[] = [];
   private readonly shareByFlow: (RailShare | null)[] = [];
@@ -165,13 +166,14 @@ export class Transfers {
     const { source, target } = transfer;
     const { sliceBytes } = this.topology;
     this.nowNs = nowNs;
-    if (this.allDead(source.node) || this.allDead(target.node)) return false;
+    const anyDead = this.deadRails > 0;
+    if (anyDead && (this.allDead(source.node) || this.allDead(target.node))) return false;
     moving.shares ??= [];
     const viewer = this.nodeOf[initiator];
     const slices = Math.max(1, Math.ceil(bytes / sliceBytes));
     const rails = this.rails!;
     rails.spread(nowNs, viewer, transfer, bytes, slices);
-    if (this.foundDead(nowNs, viewer, transfer)) {
+    if (anyDead && this.foundDead(nowNs, viewer, transfer)) {
       // Found out by errors, then sent again elsewhere.
       moving.latencyNs += RAIL_TIMEOUT_NS;
       rails.spread(nowNs, viewer, transfer, bytes, slices);
@@ -186,56 +188,44 @@ export class Transfers {
       if (pairs[pair] === 0) continue;
       const sourceRail = Math.floor(pair / targets);
       const targetRail = pair - sourceRail * targets;
-      const path = this.resources.railPath(transfer, {
-        sourceRail,
-        targetRail,
-        sourceFar: sourceNear[sourceRail] === 0,
-        targetFar: targetNear[targetRail] === 0,
-      });
+      const sourceFar = sourceNear[sourceRail] === 0;
+      const targetFar = targetNear[targetRail] === 0;
+      const path = this.resources.railPath(transfer, sourceRail, targetRail, sourceFar, targetFar);
       // The last slice is the one that is not full.
       const own = pairs[pair] * sliceBytes - short;
       short = 0;
-      const part = bytes === 0 ? 1 : own / bytes;
       moving.bytesPerNs += path.bytesPerNs;
       pathNs = Math.max(pathNs, path.latencyNs);
-      this.startShare(nowNs, moving, path, { viewer, sourceRail, targetRail, own, part });
+      const share = {
+        viewer,
+        sourceNode: source.node,
+        sourceRail,
+        targetNode: target.node,
+        targetRail,
+        bytes: own,
+        startNs: nowNs,
+        sourceAhead: 0,
+        targetAhead: 0,
+        place: 0,
+        flow: -1,
+        moving,
+        path,
+      };
+      this.startShare(share, bytes === 0 ? 1 : own / bytes);
     }
     if (!moving.respread) moving.latencyNs += pathNs;
     return true;
   }
 
-  private startShare(
-    nowNs: number,
-    moving: Moving,
-    path: Path,
-    of: {
-      viewer: number;
-      sourceRail: number;
-      targetRail: number;
-      own: number;
-      part: number;
-    },
-  ): void {
+  /** `part` is its part of the bytes that are spread. */
+  private startShare(share: RailShare, part: number): void {
+    const { moving, path, bytes, startNs } = share;
     const { transfer } = moving;
-    const paced = (moving.paceBytesPerNs * of.own) / Math.max(1, transfer.bytes);
+    const paced = (moving.paceBytesPerNs * bytes) / Math.max(1, transfer.bytes);
     const cap = Math.min(path.bytesPerNs, paced);
-    const weight = Math.max(1 / 1024, transfer.weight * of.part);
-    const flow = this.network.start(nowNs, path.resources, of.own, cap, weight);
-    const share: RailShare = {
-      viewer: of.viewer,
-      sourceNode: transfer.source.node,
-      sourceRail: of.sourceRail,
-      targetNode: transfer.target.node,
-      targetRail: of.targetRail,
-      bytes: of.own,
-      startNs: nowNs,
-      sourceAhead: 0,
-      targetAhead: 0,
-      place: 0,
-      flow,
-      moving,
-      path,
-    };
+    const weight = Math.max(1 / 1024, transfer.weight * part);
+    const flow = this.network.start(startNs, path.resources, bytes, cap, weight);
+    share.flow = flow;
     this.byFlow[flow] = moving;
     this.shareByFlow[flow] = share;
     moving.shares!.push(share);
@@ -254,14 +244,10 @@ export class Transfers {
       if (pairs[pair] === 0) continue;
       const sourceRail = Math.floor(pair / targets);
       const targetRail = pair - sourceRail * targets;
-      for (const [node, rail] of [
-        [source.node, sourceRail],
-        [target.node, targetRail],
-      ]) {
-        if (this.dead[node][rail] === 0) continue;
-        this.restDead(nowNs, viewer, node);
-        found = true;
-      }
+      if (this.dead[source.node][sourceRail] === 1) this.restDead(nowNs, viewer, source.node);
+      else if (this.dead[target.node][targetRail] === 0) continue;
+      if (this.dead[target.node][targetRail] === 1) this.restDead(nowNs, viewer, target.node);
+      found = true;
     }
     return found;
   }
@@ -277,7 +263,7 @@ export class Transfers {
   private shareEnded(nowNs: number, flow: number, shares: RailShare[]): boolean {
     const share = this.shareByFlow[flow]!;
     this.shareByFlow[flow] = null;
-    shares.splice(shares.indexOf(share), 1);
+    removeShare(shares, share);
     this.rails!.ended(nowNs, share, true);
     return shares.length === 0;
   }
@@ -298,7 +284,7 @@ export class Transfers {
     const sent = this.network.stop(nowNs, flow);
     this.byFlow[flow] = null;
     this.shareByFlow[flow] = null;
-    moving.shares!.splice(moving.shares!.indexOf(share), 1);
+    removeShare(moving.shares!, share);
     this.rails!.ended(nowNs, share, false);
     return bytes - sent;
   }
@@ -313,7 +299,9 @@ export class Transfers {
     const { rails } = this;
     assert(rails !== null, 'rails change where they count as one');
     this.nowNs = nowNs;
-    this.dead[node][rail] = factor === 0 ? 1 : 0;
+    const isDead = factor === 0 ? 1 : 0;
+    this.deadRails += isDead - this.dead[node][rail];
+    this.dead[node][rail] = isDead;
     if (factor > 0) {
       this.resources.setRate(nowNs, node, 'rails', rail, factor);
       rails.back(node, rail);
@@ -337,4 +325,11 @@ export class Transfers {
   setSsd(nowNs: number, node: number, factor: number): void {
     this.resources.setRate(nowNs, node, 'ssd', 0, factor);
   }
+}
+
+/** Keeps the order of the others. */
+function removeShare(shares: RailShare[], share: RailShare): void {
+  const last = shares.length - 1;
+  for (let i = shares.indexOf(share); i < last; i++) shares[i] = shares[i + 1];
+  shares.pop();
 }
