@@ -1,5 +1,6 @@
 /** What the conductor believes of its instances, built from facts; what policies see. */
 import { assert } from './errors.ts';
+import { removeAt } from './kit/remove-at.ts';
 import type { ClusterView, Load } from './policy.ts';
 import type { AddressBook, Role, Topology } from './topology.ts';
 import { Tier } from './topology.ts';
@@ -253,9 +254,9 @@ export class InstanceViews implements ClusterView {
   /** A prompt is done or given up. */
   dequeue(instance: number, key: number): void {
     const queue = this.queues[instance];
-    const at = queue.findIndex((queued) => queued.key === key);
+    const at = placeOf(queue, key);
     if (at < 0) return;
-    const [{ predictedNs, tokens }] = queue.splice(at, 1);
+    const { predictedNs, tokens } = removeAt(queue, at);
     this.predictedNs[instance] -= predictedNs;
     this.queuedTokenCount[instance] -= tokens;
     this.headSinceNs[instance] = this.nowNs;
@@ -288,12 +289,17 @@ export class InstanceViews implements ClusterView {
 
   endDecode(instance: number, key: number, completed: boolean): void {
     const running = this.running[instance];
-    const at = running.findIndex((decoding) => decoding.key === key);
+    const at = placeOf(running, key);
     if (at < 0) return;
-    const [{ tokens, sinceNs }] = running.splice(at, 1);
+    const { tokens, sinceNs } = removeAt(running, at);
     this.runningTokens[instance] -= tokens;
     if (!completed) return;
     this.decodeNsSum += this.nowNs - sinceNs;
     this.decodesEnded++;
   }
+}
+
+function placeOf(list: readonly { readonly key: number }[], key: number): number {
+  for (let at = 0; at < list.length; at++) if (list[at].key === key) return at;
+  return -1;
 }

@@ -266,7 +266,7 @@ export class Conductor extends Restorable implements Machine {
   private book(request: Request, key: number, choice: PrefillChoice, decode: number): void {
     const { world, views, match } = this;
     const { instance } = choice;
-    const sources = this.sourcesFor(choice, request);
+    const { sources, untils } = this.sourcesFor(choice, request);
     const after = this.reached[instance];
     const dispatch: M.Dispatch = {
       kind: 'dispatch',
@@ -275,7 +275,8 @@ export class Conductor extends Restorable implements Machine {
       after,
       request,
       decodeInstance: decode,
-      ...sources,
+      sources,
+      untils,
       sourceBlocks: choice.sourceBlocks,
       localBlocks: match.localBlocks(instance),
       nodes: this.nodesFor(request, instance),

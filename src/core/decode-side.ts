@@ -8,6 +8,7 @@ import type { DecodeMemory, Sequence } from './decode-memory.ts';
 import { type DecodeBatch, type IdSource, Mark } from './host.ts';
 import { type InstanceWorld, late, ownStore } from './instance-world.ts';
 import { Few } from './kit/few.ts';
+import { removeAt } from './kit/remove-at.ts';
 import type * as M from './messages.ts';
 import { Recent } from './recent.ts';
 import { attemptKey, type BlockSpan, Outcome, Phase, type Request } from './request.ts';
@@ -186,7 +187,8 @@ export class DecodeSide {
     memory.callBack();
     if (joining.length === 0) return;
     const { host, spec } = this.world;
-    for (const sequence of joining.splice(0, batcher.room())) {
+    for (let room = batcher.room(); room > 0 && joining.length > 0; room--) {
+      const sequence = removeAt(joining, 0);
       batch.push(sequence);
       const { request, resumed } = sequence;
       host.mark(request.id, resumed ? Mark.resumedNs : Mark.joinedNs, nowNs);

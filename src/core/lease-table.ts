@@ -62,6 +62,7 @@ export class LeaseTable {
   }
 
   end(holder: Address, lease: number): void {
+    if (this.leases.size === 0) return;
     this.endKey(`${holder}/${lease}`);
   }
 

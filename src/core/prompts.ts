@@ -4,6 +4,7 @@
  */
 import { PolicyError } from './errors.ts';
 import { type InstanceWorld, storeOf } from './instance-world.ts';
+import { removeAt } from './kit/remove-at.ts';
 import type { Dispatch, LiveRequest } from './messages.ts';
 import type { QueuePolicy } from './policy.ts';
 import { attemptKey, cachedTokens, type Outcome, Phase, type Request } from './request.ts';
@@ -179,8 +180,11 @@ export class Prompts {
     const { queue, prompts } = this;
     prompts.set(key, prompt);
     let at = queue.length;
-    while (at > 0 && prompts.get(queue[at - 1])!.rank > prompt.rank) at--;
-    queue.splice(at, 0, key);
+    queue.push(key);
+    for (; at > 0 && prompts.get(queue[at - 1])!.rank > prompt.rank; at--) {
+      queue[at] = queue[at - 1];
+    }
+    queue[at] = key;
   }
 
   /** The first that is ready; it stays in the queue until `take`. */
@@ -196,7 +200,7 @@ export class Prompts {
   /** Takes a prompt out of the queue, if it is there. */
   take({ request }: Prompt): void {
     const at = this.queue.indexOf(attemptKey(request.id, request.attempt));
-    if (at >= 0) this.queue.splice(at, 1);
+    if (at >= 0) removeAt(this.queue, at);
   }
 
   /** Gives a prompt up; what it holds goes when nothing reads it any more. */

@@ -49,6 +49,7 @@ class Generation {
   private table = new Int32Array(2 * FIRST_LENGTH);
 
   get(key: number): number | undefined {
+    if (this.size === 0) return undefined;
     const entry = this.table[this.place(key)];
     return entry === 0 ? undefined : this.values[entry - 1];
   }

@@ -412,11 +412,12 @@ export class StoreNode extends Restorable implements Machine {
     let tokens = 0;
     const before = blockAt(request, fromBlock - 1, answer, fromBlock);
     let parent = before < 0 ? -1 : dram.find(before);
+    const here = nodes.length === 0;
     for (let i = fromBlock; i < toBlock; i++) {
       const block = blockAt(request, i, answer, fromBlock);
       let slot = dram.find(block);
       if (slot >= 0) dram.touch(slot);
-      else if (nodes.length === 0 || nodes[i - fromBlock] === own) {
+      else if (here || nodes[i - fromBlock] === own) {
         slot = dram.allocate(block, parent, i);
         if (slot < 0) {
           world.host.count(Count.droppedSave, toBlock - i);

@@ -18,7 +18,7 @@ export function meanOfLongest(
   count: number,
 ): number {
   const n = to - from;
-  if (scratch.length < n) scratch = new Float64Array(2 * n);
+  if (scratch.length <= n) scratch = new Float64Array(2 * n + 1);
   let kept = 0;
   if (n > 4 * SAMPLES) kept = keepFrom(guess(values, from, to, count / n), values, from, to, first);
   if (kept < count) kept = keepFrom(Number.NEGATIVE_INFINITY, values, from, to, first);
@@ -47,9 +47,15 @@ function keepFrom(
   to: number,
   first: number,
 ): number {
+  const into = scratch;
   let kept = 0;
-  if (first >= least) scratch[kept++] = first;
-  for (let i = from + 1; i < to; i++) if (values[i] >= least) scratch[kept++] = values[i];
+  if (first >= least) into[kept++] = first;
+  // Written whether it stays or not: no branch that the processor could mispredict.
+  for (let i = from + 1; i < to; i++) {
+    const value = values[i];
+    into[kept] = value;
+    kept += +(value >= least);
+  }
   return kept;
 }
 

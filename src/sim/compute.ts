@@ -7,6 +7,7 @@ import {
 } from '../core/cost.ts';
 import { assert } from '../core/errors.ts';
 import type { Run, Step } from '../core/host.ts';
+import { removeAt } from '../core/kit/remove-at.ts';
 import type { RunEnded, StepEnded } from '../core/messages.ts';
 import type { Moving } from './transfers.ts';
 
@@ -56,8 +57,10 @@ export class Gpus {
   startStep(step: Step, nowNs: number): ActiveStep {
     assert(this.step === null && this.run === null, 'a GPU is busy twice');
     let loads = 0;
-    for (const { loads: needed } of step.chunks) {
-      for (const load of needed) if (this.loading.includes(load)) loads++;
+    if (this.loading.length > 0) {
+      for (const { loads: needed } of step.chunks) {
+        for (const load of needed) if (this.loading.includes(load)) loads++;
+      }
     }
     const computeNs = this.cost.passNs(step.chunks, step.decode);
     const endNs = nowNs + computeNs;
@@ -73,7 +76,7 @@ export class Gpus {
   loadEnded(load: number, nowNs: number): ActiveStep | null {
     const { loading } = this;
     const at = loading.indexOf(load);
-    if (at >= 0) loading.splice(at, 1);
+    if (at >= 0) removeAt(loading, at);
     const active = this.step;
     if (active === null || !active.step.chunks.some((chunk) => chunk.loads.includes(load)))
       return null;

@@ -77,6 +77,8 @@ export class Simulation implements World {
   private readonly sendWatchers: readonly Watcher<'onSend'>[];
   private readonly markWatchers: readonly Watcher<'onMark'>[];
   private readonly transferWatchers: readonly Watcher<'onTransfer'>[];
+  private readonly stepWatchers: readonly Watcher<'onStep'>[];
+  private readonly runWatchers: readonly Watcher<'onRun'>[];
   private readonly observers: readonly Observer[];
   private readonly disturbance: Disturbance | null;
   private machines: Machine[] = [];
@@ -100,6 +102,8 @@ export class Simulation implements World {
     this.sendWatchers = watchers(options.observers, 'onSend');
     this.markWatchers = watchers(options.observers, 'onMark');
     this.transferWatchers = watchers(options.observers, 'onTransfer');
+    this.stepWatchers = watchers(options.observers, 'onStep');
+    this.runWatchers = watchers(options.observers, 'onRun');
     this.disturbance = options.disturbance;
   }
 
@@ -187,8 +191,10 @@ export class Simulation implements World {
   // --- commands -------------------------------------------------------------------------------
 
   send(from: Address, to: Address, message: Message): void {
-    const { addresses } = this;
-    for (const watcher of this.sendWatchers) watcher.onSend(from, to, message, this.nowNs);
+    const { addresses, sendWatchers } = this;
+    for (let i = 0; i < sendWatchers.length; i++) {
+      sendWatchers[i].onSend(from, to, message, this.nowNs);
+    }
     const node = addresses.nodeOf[from];
     if (node >= 0 && node === addresses.nodeOf[to]) {
       this.sendNear(from, to, message);
@@ -275,7 +281,7 @@ export class Simulation implements World {
   }
 
   startStep(address: Address, step: Step): void {
-    for (const observer of this.observers) observer.onStep?.(address, step, this.nowNs);
+    for (const watcher of this.stepWatchers) watcher.onStep(address, step, this.nowNs);
     const instance = this.addresses.instanceId(address);
     const active = this.gpus[instance].startStep(step, this.nowNs);
     if (active.loads === 0)
@@ -283,7 +289,7 @@ export class Simulation implements World {
   }
 
   startRun(address: Address, run: Run): void {
-    for (const observer of this.observers) observer.onRun?.(address, run, this.nowNs);
+    for (const watcher of this.runWatchers) watcher.onRun(address, run, this.nowNs);
     const instance = this.addresses.instanceId(address);
     const endNs = this.gpus[instance].startRun(run, this.nowNs);
     this.push(endNs - this.nowNs, Rank.end, RunEnd, instance, run.id);

@@ -8,6 +8,7 @@
  */
 import { assert } from '../core/errors.ts';
 import type { Transfer } from '../core/host.ts';
+import { removeAt } from '../core/kit/remove-at.ts';
 import type { RailPolicy } from '../core/policy.ts';
 import { type Address, AddressBook, type Topology } from '../core/topology.ts';
 import type { FluidNetwork } from './fluid.ts';
@@ -263,7 +264,7 @@ export class Transfers {
   private shareEnded(nowNs: number, flow: number, shares: RailShare[]): boolean {
     const share = this.shareByFlow[flow]!;
     this.shareByFlow[flow] = null;
-    removeShare(shares, share);
+    removeAt(shares, shares.indexOf(share));
     this.rails!.ended(nowNs, share, true);
     return shares.length === 0;
   }
@@ -284,7 +285,7 @@ export class Transfers {
     const sent = this.network.stop(nowNs, flow);
     this.byFlow[flow] = null;
     this.shareByFlow[flow] = null;
-    removeShare(moving.shares!, share);
+    removeAt(moving.shares!, moving.shares!.indexOf(share));
     this.rails!.ended(nowNs, share, false);
     return bytes - sent;
   }
@@ -325,11 +326,4 @@ export class Transfers {
   setSsd(nowNs: number, node: number, factor: number): void {
     this.resources.setRate(nowNs, node, 'ssd', 0, factor);
   }
-}
-
-/** Keeps the order of the others. */
-function removeShare(shares: RailShare[], share: RailShare): void {
-  const last = shares.length - 1;
-  for (let i = shares.indexOf(share); i < last; i++) shares[i] = shares[i + 1];
-  shares.pop();
 }

@@ -1,0 +1,8 @@
+/** Takes one out of a list, the others keep their order: `splice` without an array for its answer. */
+export function removeAt<T>(list: T[], at: number): T {
+  const taken = list[at];
+  const last = list.length - 1;
+  for (let i = at; i < last; i++) list[i] = list[i + 1];
+  list.pop();
+  return taken;
+}
