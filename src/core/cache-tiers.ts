@@ -332,7 +332,8 @@ export class CacheTiers implements Demoter {
     const source = this.at(tier).pool;
     const down = kind === 'demote';
     const done = this.book.settle(this.at(down ? Tier.ssd : Tier.dram), slots, ended);
-    for (const [i, slot] of sources.entries()) {
+    for (let i = 0; i < sources.length; i++) {
+      const slot = sources[i];
       const arrived = i < done && exclusive;
       // The source may have left meanwhile, with its lease as its last.
       if (arrived && source.isReady(slot)) source.invalidate(slot);

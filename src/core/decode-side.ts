@@ -198,11 +198,13 @@ export class DecodeSide {
 
   /** The batch as a host is told of it. */
   members(): DecodeBatch {
-    const requests: number[] = [];
+    const { batch } = this;
+    const requests = new Array<number>(batch.length);
     let contextTokens = 0;
-    for (const { request, made } of this.batch) {
+    for (let i = 0; i < requests.length; i++) {
+      const { request, made } = batch[i];
       contextTokens += request.inputTokens + made;
-      requests.push(request.id);
+      requests[i] = request.id;
     }
     return { batch: requests.length, contextTokens, requests };
   }

@@ -18,6 +18,9 @@ export interface Share {
   readonly targetRail: number;
   readonly bytes: number;
   readonly startNs: number;
+  /** What the viewer knows of the rails of either node. */
+  readonly source: RailTable;
+  readonly target: RailTable;
   /** Bytes that the viewer had given to either rail before. */
   sourceAhead: number;
   targetAhead: number;
@@ -97,16 +100,16 @@ export class RailSpread {
   }
 
   started(share: Share): void {
-    const { viewer, sourceNode, sourceRail, targetNode, targetRail, bytes } = share;
-    share.sourceAhead = this.table(viewer, sourceNode).posted(sourceRail, bytes);
-    share.targetAhead = this.table(viewer, targetNode).posted(targetRail, bytes);
-    const live = this.live[viewer];
+    const { source, sourceRail, target, targetRail, bytes } = share;
+    share.sourceAhead = source.posted(sourceRail, bytes);
+    share.targetAhead = target.posted(targetRail, bytes);
+    const live = this.live[share.viewer];
     share.place = live.length;
     live.push(share);
   }
 
   ended(nowNs: number, share: Share, ok: boolean): void {
-    const { viewer, sourceNode, sourceRail, targetNode, targetRail, bytes, startNs } = share;
+    const { viewer, source, sourceRail, target, targetRail, bytes, startNs } = share;
     const live = this.live[viewer];
     const last = live.pop()!;
     if (last !== share) {
@@ -114,8 +117,6 @@ export class RailSpread {
       last.place = share.place;
     }
     const durationNs = nowNs - startNs;
-    const source = this.table(viewer, sourceNode);
-    const target = this.table(viewer, targetNode);
     source.ended(sourceRail, bytes, share.sourceAhead, durationNs, ok);
     target.ended(targetRail, bytes, share.targetAhead, durationNs, ok);
     const policy = this.policies[viewer];
@@ -151,11 +152,14 @@ export class RailSpread {
 
   /** Sets what is queued to what the viewer's own shares have left. */
   private refresh(viewer: number): void {
-    for (const table of this.tables[viewer]) table?.queuedBytes.fill(0);
-    for (const share of this.live[viewer]) {
-      const left = this.remaining(share);
-      this.table(viewer, share.sourceNode).queuedBytes[share.sourceRail] += left;
-      this.table(viewer, share.targetNode).queuedBytes[share.targetRail] += left;
+    const tables = this.tables[viewer];
+    for (let node = 0; node < tables.length; node++) tables[node]?.queuedBytes.fill(0);
+    const live = this.live[viewer];
+    for (let i = 0; i < live.length; i++) {
+      const { source, sourceRail, target, targetRail } = live[i];
+      const left = this.remaining(live[i]);
+      source.queuedBytes[sourceRail] += left;
+      target.queuedBytes[targetRail] += left;
     }
   }
 }

@@ -182,12 +182,14 @@ export class Transfers {
     const { pairs, targets } = rails;
     const sourceNear = rails.nearOf(source, transfer);
     const targetNear = rails.nearOf(target, transfer);
+    const sourceTable = rails.table(viewer, source.node);
+    const targetTable = rails.table(viewer, target.node);
     let short = slices * sliceBytes - bytes;
     moving.bytesPerNs = 0;
     let pathNs = 0;
     for (let pair = 0; pair < pairs.length; pair++) {
       if (pairs[pair] === 0) continue;
-      const sourceRail = Math.floor(pair / targets);
+      const sourceRail = (pair / targets) | 0;
       const targetRail = pair - sourceRail * targets;
       const sourceFar = sourceNear[sourceRail] === 0;
       const targetFar = targetNear[targetRail] === 0;
@@ -205,6 +207,8 @@ export class Transfers {
         targetRail,
         bytes: own,
         startNs: nowNs,
+        source: sourceTable,
+        target: targetTable,
         sourceAhead: 0,
         targetAhead: 0,
         place: 0,

@@ -1,4 +1,4 @@
-/** Takes one out of a list, the others keep their order: `splice` without an array for its answer. */
+/** Takes one out of a list whose others keep their order: `splice` without an array of answers. */
 export function removeAt<T>(list: T[], at: number): T {
   const taken = list[at];
   const last = list.length - 1;
