@@ -280,6 +280,7 @@ export class Conductor extends Restorable implements Machine {
       sourceBlocks: choice.sourceBlocks,
       localBlocks: match.localBlocks(instance),
       nodes: this.nodesFor(request, instance),
+      keepsFetched: this.policies.replication.keepsFetched,
     };
     const { predictedNs, tokens } = predictWork(world.estimate, world.topology, instance, dispatch);
     const decodeTokens = request.inputTokens + request.outputTokens;

@@ -67,6 +67,8 @@ export interface Dispatch {
   readonly untils: readonly number[];
   /** Node whose DRAM is to keep each block of the prompt; empty: all on the target node. */
   readonly nodes: readonly number[];
+  /** Whether what is fetched stays as a copy. */
+  readonly keepsFetched: boolean;
 }
 
 /** Instance to conductor: prompt done, first token out. */
@@ -175,6 +177,7 @@ export interface FetchBlocks {
   /** As in Dispatch. */
   readonly untils: readonly number[];
   readonly sourceBlocks: number;
+  readonly keepsFetched: boolean;
 }
 
 /** Conductor to store: bring leading blocks of a prompt from another node, for whoever may come. */

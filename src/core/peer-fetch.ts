@@ -20,6 +20,7 @@ interface Fetch {
   readonly sources: readonly number[];
   /** Empty, or the block up to which each source serves. */
   readonly untils: readonly number[];
+  readonly keepsFetched: boolean;
   /** Sources asked so far. */
   tried: number;
   /** Indices into the request's blocks, and the slots filling for them. */
@@ -88,17 +89,18 @@ export class PeerFetches {
   /** Brings blocks that no request waits for. */
   replicate({ request, source, blocks }: Replicate): void {
     const ask = { request, instance: -1, sources: [source], untils: NONE, sourceBlocks: blocks };
-    this.start(ask, --this.lastReplica);
+    this.start({ ...ask, keepsFetched: true }, --this.lastReplica);
   }
 
   private start(body: Omit<FetchBlocks, 'kind'>, key: number): void {
-    const { request, instance, sources, untils, sourceBlocks } = body;
+    const { request, instance, sources, untils, sourceBlocks, keepsFetched } = body;
     const fetch: Fetch = {
       key,
       request,
       instance,
       sources,
       untils,
+      keepsFetched,
       tried: 0,
       wanted: [],
       slots: [],
@@ -282,6 +284,13 @@ export class PeerFetches {
       fetch.slots.push(slot);
     }
     this.askSource(fetch);
+  }
+
+  /** Blocks that were fetched for a request alone and go when it has loaded them. */
+  passing(request: Request): readonly number[] {
+    const fetch = this.fetches.get(request.id);
+    if (fetch === undefined || fetch.keepsFetched) return NONE;
+    return fetch.arrived.map((index) => request.blocks.at(index));
   }
 
   /** The request holds leases of its own now. How many of its blocks [from, hit) were fetched. */

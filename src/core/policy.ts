@@ -291,8 +291,10 @@ export interface Replica {
   readonly blocks: number;
 }
 
-/** Which blocks are copied ahead of requests for them; what fetches leave behind comes besides. */
+/** Which blocks are copied ahead of requests for them, and whether fetches leave copies behind. */
 export interface ReplicationPolicy {
+  /** False when fetched blocks go again once their request has loaded them. */
+  readonly keepsFetched: boolean;
   /** False when it never copies: then it is not asked. */
   readonly watches: boolean;
   /** A request was given to an instance. */

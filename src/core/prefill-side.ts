@@ -106,7 +106,7 @@ export class PrefillSide {
       ends.report(request, Outcome.rejectedQueueFull, nowNs);
       return;
     }
-    const { sources, untils, sourceBlocks } = body;
+    const { sources, untils, sourceBlocks, keepsFetched } = body;
     const fetches = sources.length > 0 && sourceBlocks > body.localBlocks;
     prompts.enqueue(key, body, fetches, nowNs);
     if (this.world.settings.prefetch)
@@ -120,6 +120,7 @@ export class PrefillSide {
       sources,
       untils,
       sourceBlocks,
+      keepsFetched,
     });
   }
 

@@ -16,7 +16,7 @@ import { PeerWrites, type Saver } from './peer-write.ts';
 import { blockAt, cachedTokens } from './request.ts';
 import { Restorable } from './snapshot.ts';
 import type { TierPool } from './tier-pool.ts';
-import { type Address, type AddressBook, CONDUCTOR, Tier } from './topology.ts';
+import { type Address, type AddressBook, CONDUCTOR, Pin, Tier } from './topology.ts';
 import { type Moving, TransferBook } from './transfer-book.ts';
 import { type Holding, type Waiting, WorkingMemory } from './working-memory.ts';
 
@@ -364,6 +364,7 @@ export class StoreNode extends Restorable implements Machine {
     const hbmTokens = Math.min(inHbm * blockTokens, tokens);
     const cut = found.endsOnSsd ? hitBlocks * blockTokens - tokens : 0;
     const ssdTokens = found.ssd.length * blockTokens - cut;
+    holding.passing = this.fetches.passing(request);
     const fetched = this.fetches.finish(request, inHbm, hitBlocks);
     const unfetched = cachedTokens(hitBlocks - fetched, blockTokens, request.inputTokens);
     const peerTokens = Math.max(0, tokens - unfetched);
@@ -379,6 +380,7 @@ export class StoreNode extends Restorable implements Machine {
     };
     load(Tier.dram, found.dram, tokens - hbmTokens - ssdTokens);
     load(Tier.ssd, found.ssd, ssdTokens);
+    if (loads.length === 0) this.letPass(holding);
     tiers.noteReads(found);
     world.host.send(world.addresses.instance(instance), {
       kind: 'acquired',
@@ -391,6 +393,22 @@ export class StoreNode extends Restorable implements Machine {
       peerTokens: Math.min(peerTokens, tokens - hbmTokens - ssdTokens),
       loads,
     });
+  }
+
+  /** A load has ended: what was only passing through DRAM goes. */
+  private loaded({ tier, instance, request, attempt }: Moving): void {
+    const holding = this.memory(instance).of(request, attempt);
+    if (holding !== undefined && tier === Tier.dram) this.letPass(holding);
+  }
+
+  /** Others who read a block meanwhile keep it. */
+  private letPass(holding: Holding): void {
+    const { pool } = this.tiers.dram;
+    for (const block of holding.passing) {
+      const slot = pool.findReady(block);
+      if (slot >= 0 && !pool.isLeased(slot) && pool.pinOf(slot) === Pin.none) pool.invalidate(slot);
+    }
+    if (holding.passing.length > 0) holding.passing = [];
   }
 
   private onComputed({ request, instance, toBlock }: M.Computed): void {
@@ -528,6 +546,7 @@ export class StoreNode extends Restorable implements Machine {
         return this.tiers.moved(moving, ended);
       case 'load':
         this.tiers.unlease(moving.tier, slots);
+        this.loaded(moving);
         break;
       case 'save':
         if (moving.write === 0) this.tiers.settle(slots, ended);

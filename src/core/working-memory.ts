@@ -31,6 +31,8 @@ export interface Holding {
   shared: number[];
   /** Leading blocks that were offered to the cache. */
   offeredBlocks: number;
+  /** Blocks in DRAM that were fetched for it alone and go when they are loaded. */
+  passing: readonly number[];
 }
 
 export interface Waiting {
@@ -38,6 +40,8 @@ export interface Waiting {
   readonly ask: Acquire | Reserve | Unpark;
   readonly bytes: number;
 }
+
+const NONE: readonly number[] = [];
 
 /** Tokens of one page of KV: vLLM's block. */
 const PAGE_TOKENS = 16;
@@ -103,6 +107,7 @@ export class WorkingMemory {
       expiresNs,
       shared: [],
       offeredBlocks: 0,
+      passing: NONE,
     };
     this.usedBytes += hbmBytes;
     this.holdings.set(attemptKey(request, attempt), holding);

@@ -259,6 +259,7 @@ describe('a peer that reads from both tiers', () => {
       instance: 0,
       sources: [1],
       untils: [],
+      keepsFetched: true,
       sourceBlocks: 4,
     };
     const peer = cluster.addresses.store(1);

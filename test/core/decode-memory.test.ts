@@ -104,6 +104,7 @@ describe.each(['recompute', 'swap'] as const)('preemption by %s', (preemption) =
         decodeInstance: 0,
         sources: [],
         untils: [],
+        keepsFetched: true,
         nodes: [],
         sourceBlocks: 0,
         localBlocks: 0,

@@ -40,6 +40,7 @@ function dispatch(more: Partial<Dispatch> = {}): Dispatch {
     sourceBlocks: 0,
     localBlocks: 0,
     untils: [] as readonly number[],
+    keepsFetched: true,
     nodes: [] as readonly number[],
     ...more,
   };

@@ -238,6 +238,7 @@ describe('a store that fetches', () => {
     request,
     instance: 0,
     untils: [],
+    keepsFetched: true,
     sourceBlocks: 4,
   } as const;
 
@@ -270,6 +271,17 @@ describe('a store that fetches', () => {
     fill(6, [10, 11, 12, 13, 14, 15]);
     const done = store.tell(acquire(request), instance);
     expect(done.messages('acquired')).toMatchObject([{ hitBlocks: 4, peerTokens: 63 }]);
+  });
+
+  it('lets go of what no copy is wanted of, once it is loaded, but not of what others read', () => {
+    const done = store.tell({ ...fetchBlocks, sources: [1], keepsFetched: false }, instance);
+    const [{ lease }] = done.messages('leaseRequest');
+    store.tell(ended(store.tell(grant(lease, 4), peers[0]).transfers[0]));
+    const [load] = store.tell(acquire(request), instance).transfers;
+    expect(load).toMatchObject({ kind: 'load', blocks: 4 });
+    store.tell({ kind: 'leaseRequest', lease: 9, blocks: [1] }, peers[1]);
+    expect(store.tell(ended(load)).messages('delta')[0].removed).toEqual([2, 3, 4]);
+    expect(store.machine.dram.findReady(1)).toBeGreaterThanOrEqual(0);
   });
 
   it('tries another replica for what broke off, and then gives up', () => {

@@ -88,6 +88,7 @@ describe('a replica', () => {
     const replication = {
       name: 'mine',
       create: () => ({
+        keepsFetched: true,
         watches: true,
         onRequest: () => [{ source: 0, target: 99, blocks: 1 }],
         onComputed: () => [],

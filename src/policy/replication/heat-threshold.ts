@@ -23,6 +23,7 @@ interface HeatParams {
 }
 
 class HeatThreshold {
+  readonly keepsFetched = true;
   readonly watches = true;
   private readonly params: HeatParams;
   private window = -1;

@@ -7,6 +7,7 @@ import {
 } from '../../core/policy-kit.ts';
 
 class KCopies {
+  readonly keepsFetched = true;
   readonly watches = true;
   private readonly copies: number;
 

@@ -7,5 +7,5 @@ import { defineReplication } from '../../core/policy-kit.ts';
 export default defineReplication({
   source: 'Qin et al., FAST 2025, Algorithm 1',
   params: {},
-  create: () => ({ watches: false, onRequest: () => [], onComputed: () => [] }),
+  create: () => ({ keepsFetched: true, watches: false, onRequest: () => [], onComputed: () => [] }),
 });
