@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kSuperviseNs = 20'000'000;
 constexpr int64_t kRegisterNs = 60'000'000'000;
+constexpr size_t kSpareTransfers = 1024;
 constexpr int64_t kStopNs = 3'000'000'000;
 
 }  // namespace
@@ -151,7 +152,10 @@ void Engine::dropSegment(uint32_t id) {
 
 Status Engine::submit(const TransferSpec& spec) {
   const int64_t now = nowNs();
-  auto transfer = std::make_unique<Transfer>();
+  std::lock_guard lock(mutex_);
+  if (stopping_) return Status::railDown;
+  if (open_ >= settings_.maxTransfers) return Status::again;
+  std::unique_ptr<Transfer> transfer = takeTransfer(spec.slices.size());
   transfer->tag = spec.tag;
   transfer->urgent = spec.urgent;
   transfer->flags = spec.flags;
@@ -160,11 +164,7 @@ Status Engine::submit(const TransferSpec& spec) {
   transfer->deadlineNs = now + spec.deadlineNs;
   transfer->count = static_cast<uint32_t>(spec.slices.size());
   transfer->remaining = transfer->count;
-  transfer->slices = std::make_unique<Slice[]>(spec.slices.size());
   Status wrong = spec.slices.empty() ? Status::outOfBounds : Status::ok;
-  std::lock_guard lock(mutex_);
-  if (stopping_) return Status::railDown;
-  if (open_ >= settings_.maxTransfers) return Status::again;
   for (uint32_t i = 0; i < transfer->count; i++) {
     const SliceSpec& from = spec.slices[i];
     Slice& slice = transfer->slices[i];
@@ -257,7 +257,28 @@ void Engine::finishSlice(Slice* slice, Status status, int64_t atNs) {
   if (transfer->next != nullptr) transfer->next->prev = transfer->prev;
   if (first_ == transfer) first_ = transfer->next;
   open_--;
-  delete transfer;
+  keepTransfer(std::unique_ptr<Transfer>(transfer));
+}
+
+// A transfer of one slice is most of them, and its memory moves from thread to thread: so it is kept.
+std::unique_ptr<Transfer> Engine::takeTransfer(size_t slices) {
+  std::unique_ptr<Transfer> transfer;
+  if (slices == 1 && !spare_.empty()) {
+    transfer = std::move(spare_.back());
+    spare_.pop_back();
+    return transfer;
+  }
+  transfer = std::make_unique<Transfer>();
+  transfer->slices = std::make_unique<Slice[]>(slices);
+  return transfer;
+}
+
+void Engine::keepTransfer(std::unique_ptr<Transfer> transfer) {
+  if (transfer->count != 1 || spare_.size() >= kSpareTransfers) return;
+  transfer->slices[0].segment.reset();
+  transfer->reported.store(false);
+  transfer->prev = transfer->next = nullptr;
+  spare_.push_back(std::move(transfer));
 }
 
 void Engine::report(Transfer* transfer, int64_t atNs) {

@@ -143,6 +143,8 @@ class Engine {
  private:
   friend class RailWorker;
   // With mutex_ held.
+  std::unique_ptr<Transfer> takeTransfer(size_t slices);
+  void keepTransfer(std::unique_ptr<Transfer> transfer);
   void finishSlice(Slice* slice, Status status, int64_t atNs);
   void report(Transfer* transfer, int64_t atNs);
   void supervise();
@@ -161,6 +163,7 @@ class Engine {
   uint32_t nextPool_ = 0;
   uint32_t nextSegment_ = 0;
   Transfer* first_ = nullptr;
+  std::vector<std::unique_ptr<Transfer>> spare_;
   uint32_t open_ = 0;
   std::vector<Event> events_;
   bool notified_ = false;

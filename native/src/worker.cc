@@ -13,8 +13,10 @@ namespace moontide {
 namespace {
 
 constexpr int kPollMax = 64;
-// Between two callbacks while a rail is busy.
-constexpr int64_t kTellNs = 200'000;
+// Between two callbacks while a rail is busy: at least, and at most while more is open than has ended.
+// A callback costs JavaScript's thread ten operations, and the rail meanwhile has work.
+constexpr int64_t kTellNsMin = 200'000;
+constexpr int64_t kTellNsMax = 1'000'000;
 
 }  // namespace
 
@@ -135,7 +137,7 @@ void RailWorker::loop() {
   takeQueue();
   if (isOpen_) closeRail("stopped");
   failQueued(Status::cancelled);
-  if (untold_) engine_->notify();
+  if (untold_ > 0) engine_->notify();
   std::vector<std::function<void()>> calls;
   {
     std::lock_guard lock(mutex_);
@@ -373,6 +375,7 @@ void RailWorker::finish(Completion* done, int count) {
     } else {
       failures++;
     }
+    untoldUrgent_ |= slice->transfer->urgent;
     unlink(slice);
   }
   movedBytes_.fetch_add(bytes, std::memory_order_relaxed);
@@ -385,16 +388,22 @@ void RailWorker::finish(Completion* done, int count) {
       engine_->finishSlice(reinterpret_cast<Slice*>(done[i].operation), done[i].status, now);
     }
   }
-  untold_ = true;
+  untold_ += static_cast<size_t>(count);
   tell(now);
 }
 
-// Tells of what has ended: at once when nothing else is open, else not more often than the callback
-// on the other side is worth.
+// When what has ended is to be told: at once when nothing else is open, else not more often than the
+// callback on the other side is worth.
+int64_t RailWorker::tellAtNs() const {
+  const size_t left = openCount_ + urgent_.size() + normal_.size();
+  if (left == 0) return 0;
+  return toldNs_ + (untoldUrgent_ || untold_ >= left ? kTellNsMin : kTellNsMax);
+}
+
 void RailWorker::tell(int64_t now) {
-  const bool idle = open_ == nullptr && urgent_.empty() && normal_.empty();
-  if (!untold_ || (!idle && now < toldNs_ + kTellNs)) return;
-  untold_ = false;
+  if (untold_ == 0 || now < tellAtNs()) return;
+  untold_ = 0;
+  untoldUrgent_ = false;
   toldNs_ = now;
   engine_->notify();
 }
@@ -441,7 +450,7 @@ void RailWorker::checkDeadlines(int64_t now) {
 
 int64_t RailWorker::sleepNs(int64_t now) const {
   int64_t until = isOpen_ ? nextDeadlineNs_ : reopenAtNs_;
-  if (untold_) until = std::min(until, toldNs_ + kTellNs);
+  if (untold_ > 0) until = std::min(until, tellAtNs());
   if (until == INT64_MAX) return 1'000'000'000;
   return std::clamp<int64_t>(until - now, 0, 1'000'000'000);
 }
@@ -473,6 +482,7 @@ void RailWorker::link(Slice* slice) {
   slice->next = open_;
   if (open_ != nullptr) open_->prev = slice;
   open_ = slice;
+  openCount_++;
 }
 
 void RailWorker::unlink(Slice* slice) {
@@ -480,6 +490,7 @@ void RailWorker::unlink(Slice* slice) {
   if (slice->prev != nullptr) slice->prev->next = slice->next;
   if (slice->next != nullptr) slice->next->prev = slice->prev;
   if (open_ == slice) open_ = slice->next;
+  openCount_--;
   slice->prev = slice->next = nullptr;
 }
 

@@ -106,6 +106,7 @@ class RailWorker : public std::enable_shared_from_this<RailWorker> {
   void checkDeadlines(int64_t now);
   int64_t sleepNs(int64_t now) const;
   void sleep();
+  int64_t tellAtNs() const;
   void tell(int64_t now);
   void wake();
   void link(Slice* slice);
@@ -141,10 +142,13 @@ class RailWorker : public std::enable_shared_from_this<RailWorker> {
   std::deque<Slice*> urgent_;
   std::deque<Slice*> normal_;
   Slice* open_ = nullptr;
+  size_t openCount_ = 0;
   std::map<std::pair<uint32_t, uint32_t>, Remote> remotes_;
   std::map<PeerHandle, uint32_t> peerUses_;
-  // Events wait to be told; when the last were.
-  bool untold_ = false;
+  // Slices that have ended and wait to be told, whether an urgent one is among them; when the last
+  // were.
+  size_t untold_ = 0;
+  bool untoldUrgent_ = false;
   int64_t toldNs_ = 0;
   int64_t nextDeadlineNs_ = INT64_MAX;
   int64_t reopenAtNs_ = 0;
