@@ -260,7 +260,7 @@ void Engine::finishSlice(Slice* slice, Status status, int64_t atNs) {
   keepTransfer(std::unique_ptr<Transfer>(transfer));
 }
 
-// A transfer of one slice is most of them, and its memory moves from thread to thread: so it is kept.
+// Most transfers have one slice, and their memory goes from thread to thread: so it is kept.
 std::unique_ptr<Transfer> Engine::takeTransfer(size_t slices) {
   std::unique_ptr<Transfer> transfer;
   if (slices == 1 && !spare_.empty()) {

@@ -24,8 +24,8 @@ constexpr uint8_t kKeyVersion = 1;
 constexpr int64_t kTickNs = 500'000'000;
 constexpr int kEvents = 64;
 // Between processes of one host the kernel's buffers are the link: with more bytes under way than
-// twice this (the kernel doubles it) they fall out of the cache, and each copy pays for memory. Left
-// to itself the kernel keeps 4 MiB and more. Measured: 0.28 CPU seconds per GB in place of 0.43.
+// twice this (the kernel doubles it) they fall out of the cache, and each copy pays for memory.
+// Left to itself the kernel keeps 4 MiB and more. Measured: 0.28 CPU seconds per GB in place of 0.43.
 constexpr int kSameHostSendBytes = 400'000;
 
 struct Resolved {

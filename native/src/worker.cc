@@ -13,7 +13,7 @@ namespace moontide {
 namespace {
 
 constexpr int kPollMax = 64;
-// Between two callbacks while a rail is busy: at least, and at most while more is open than has ended.
+// Between two callbacks while a rail is busy: at least, and while more is open than has ended.
 // A callback costs JavaScript's thread ten operations, and the rail meanwhile has work.
 constexpr int64_t kTellNsMin = 200'000;
 constexpr int64_t kTellNsMax = 1'000'000;
@@ -392,8 +392,8 @@ void RailWorker::finish(Completion* done, int count) {
   tell(now);
 }
 
-// When what has ended is to be told: at once when nothing else is open, else not more often than the
-// callback on the other side is worth.
+// When what has ended is to be told: at once when nothing else is open, else not more often than
+// the callback on the other side is worth.
 int64_t RailWorker::tellAtNs() const {
   const size_t left = openCount_ + urgent_.size() + normal_.size();
   if (left == 0) return 0;
