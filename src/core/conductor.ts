@@ -394,8 +394,8 @@ export class Conductor extends Restorable implements Machine {
         : this.policies.admission.verdictAtDecode?.(request, decodeInstance, this.seen);
     this.toDecode(key, booked);
     const { replication } = this.policies;
-    if (replication.watches) {
-      const node = this.views.nodeOf(booked.prefillInstance);
+    const node = this.views.nodeOf(booked.prefillInstance);
+    if (replication.watches && this.occupancy.nodes.includes(node)) {
       this.occupancy.nowNs = this.views.nowNs;
       this.replicate(request, replication.onComputed(request, node, this.occupancy));
     }
@@ -421,10 +421,10 @@ export class Conductor extends Restorable implements Machine {
   private onFinished({ request, attempt, outcome }: M.Finished, nowNs: number): void {
     const key = attemptKey(request, attempt);
     const booked = this.live.get(key);
-    if (booked === undefined && this.takeover.gathering) {
-      // It ended before its ingress asked again.
-      this.takeover.take(key);
-      this.ended.set(key, outcome);
+    if (booked === undefined) {
+      // It ended before its ingress asked again, who may do so after the gathering.
+      const found = this.takeover.take(key);
+      if (found !== undefined || this.takeover.gathering) this.ended.set(key, outcome);
     }
     if (outcome === Outcome.lost && booked !== undefined) {
       this.lose(booked, booked.prefillInstance);
@@ -487,6 +487,7 @@ export class Conductor extends Restorable implements Machine {
       this.loseInstance(instance);
     } else if (addresses.isStore(peer)) {
       const node = addresses.storeNode(peer);
+      this.occupancy.setAlive(node, false);
       for (const tier of [Tier.dram, Tier.ssd]) this.directory.clear(node, tier);
       for (const spec of topology.instances) {
         if (spec.node === node) this.directory.hbmOf(spec.id).clear();
@@ -603,7 +604,10 @@ export class Conductor extends Restorable implements Machine {
       for (const block of blocks) hbm.add(block);
       return;
     }
-    if (tier === Tier.dram) this.occupancy.set(node, blocks.length);
+    if (tier === Tier.dram) {
+      this.occupancy.setAlive(node, true);
+      this.occupancy.set(node, blocks.length);
+    }
     directory.clear(node, tier);
     for (let i = 0; i < blocks.length; i++) directory.add(node, tier, blocks[i]);
   }
@@ -630,8 +634,7 @@ export class Conductor extends Restorable implements Machine {
     const sequence = term === this.world.settings.term ? body.dispatchSequence : 0;
     for (const { request, attempt, outcome } of body.ended) {
       const known = this.live.has(attemptKey(request, attempt));
-      if (!known && this.takeover.gathering) this.ended.set(attemptKey(request, attempt), outcome);
-      if (!known) continue;
+      if (!known && !this.takeover.knows(attemptKey(request, attempt))) continue;
       this.onFinished({ kind: 'finished', request, attempt, outcome }, this.views.nowNs);
     }
     const known = new Map(body.live.map((l) => [attemptKey(l.request, l.attempt), l]));

@@ -6,7 +6,9 @@ import { Tier, type Topology } from './topology.ts';
 export class Occupancy implements ReplicationView {
   nowNs = 0;
   private readonly directory: Directory | null;
-  readonly nodes: readonly number[];
+  /** Another array when nodes come or go. */
+  nodes: readonly number[];
+  private readonly dead = new Set<number>();
   private readonly capacity: Float64Array;
   private readonly used: Float64Array;
 
@@ -17,7 +19,7 @@ export class Occupancy implements ReplicationView {
       Math.floor(node.dramCapacityBytes / blockBytes),
     );
     this.used = new Float64Array(nodes.length);
-    this.nodes = nodes.filter(({ id }) => this.capacity[id] > 0).map(({ id }) => id);
+    this.nodes = this.usable();
   }
 
   slots(node: number): number {
@@ -38,6 +40,23 @@ export class Occupancy implements ReplicationView {
 
   add(node: number, blocks: number): void {
     this.used[node] += blocks;
+  }
+
+  /** Its store died, with what it held, or began anew. */
+  setAlive(node: number, alive: boolean): void {
+    if (this.dead.has(node) !== alive) return;
+    if (alive) this.dead.delete(node);
+    else this.dead.add(node);
+    this.used[node] = 0;
+    this.nodes = this.usable();
+  }
+
+  private usable(): number[] {
+    const nodes: number[] = [];
+    for (let node = 0; node < this.capacity.length; node++) {
+      if (this.capacity[node] > 0 && !this.dead.has(node)) nodes.push(node);
+    }
+    return nodes;
   }
 
   set(node: number, blocks: number): void {

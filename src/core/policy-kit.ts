@@ -1,5 +1,5 @@
 /** What a policy file needs; users import it as `moontide/policy`. */
-export { BucketMap } from './bucket-map.ts';
+export { BucketMap, type WeightedNode } from './bucket-map.ts';
 export type { Estimator } from './cost.ts';
 export { FrequencyList } from './kit/frequency-list.ts';
 export { FrequencySketch } from './kit/frequency-sketch.ts';

@@ -261,7 +261,7 @@ export interface PlacementContext {
 
 /** What the conductor believes of the nodes' DRAM. */
 export interface PlacementView {
-  /** Ids of the nodes with DRAM for cached blocks. */
+  /** Ids of the live nodes with DRAM for cached blocks; another array when they change. */
   readonly nodes: readonly number[];
   /** Share of a node's slots that hold blocks. */
   usedRatio(node: number): number;

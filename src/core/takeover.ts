@@ -67,6 +67,11 @@ export class Takeover {
     }
   }
 
+  /** Whether the end of a request counts that nobody has asked for yet. */
+  knows(key: number): boolean {
+    return this.gathering || this.found.has(key);
+  }
+
   /** Where a request was found to run, once. */
   take(key: number): Found | undefined {
     const found = this.found.get(key);

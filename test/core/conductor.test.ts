@@ -379,3 +379,34 @@ describe('a successor', () => {
     expect(last.messages('dispatch')).toHaveLength(1);
   });
 });
+
+describe('where blocks are kept', () => {
+  const inventoryOf = (node: number) => ({
+    kind: 'blockInventory' as const,
+    node,
+    tier: Tier.dram,
+    instance: -1,
+    incarnation: 1,
+    sequence: 1,
+    blocks: [],
+  });
+  const blocks = Array.from({ length: 30 }, (_, i) => i);
+
+  it.each(['random', 'free-ratio-first', 'bucket-map'])('is never dead: %s', async (placement) => {
+    const policies = { prefill: 'round-robin', placement };
+    cluster = tellers(
+      await tinyPlan({ topology: tinyTopology({ prefill: 2, decode: 1 }), policies }),
+    );
+    conductor = cluster.conductor;
+    const keepers = (id: number) => {
+      const [{ nodes }] = arrive(id, blocks).messages('dispatch');
+      return [...new Set(nodes)].sort();
+    };
+    expect(keepers(0)).toEqual([0, 1, 2]);
+    const store = cluster.addresses.store(2);
+    conductor.tell({ kind: 'peerGone', peer: store });
+    expect(keepers(2)).toEqual([0, 1]);
+    conductor.tell(inventoryOf(2), store);
+    expect(keepers(4)).toEqual([0, 1, 2]);
+  });
+});

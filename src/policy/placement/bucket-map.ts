@@ -8,20 +8,27 @@ import {
   definePlacement,
   type PlacementContext,
   type PlacementPolicy,
+  type PlacementView,
+  type WeightedNode,
 } from '../../core/policy-kit.ts';
 
 class ByBucket implements PlacementPolicy {
   readonly spreads = true;
-  private readonly map: BucketMap;
+  private map: BucketMap;
+  private readonly all: readonly WeightedNode[];
+  /** Whom the map is for; null: all. */
+  private nodes: readonly number[] | null = null;
 
   constructor({ nodes }: PlacementContext, buckets: number) {
-    this.map = BucketMap.of(
-      buckets,
-      nodes.map(({ id, dramSlots }) => ({ id, weight: dramSlots })),
-    );
+    this.all = nodes.map(({ id, dramSlots }) => ({ id, weight: dramSlots }));
+    this.map = BucketMap.of(buckets, this.all);
   }
 
-  place(block: number): number {
+  place(block: number, _ownNode: number, { nodes }: PlacementView): number {
+    if (nodes !== this.nodes) {
+      this.nodes = nodes;
+      this.map = this.map.withNodes(this.all.filter(({ id }) => nodes.includes(id)));
+    }
     return this.map.nodeOf(block);
   }
 }
