@@ -2,20 +2,27 @@
 export class EventTable {
   private tos = new Int32Array(1024);
   private froms = new Int32Array(1024);
+  private epochs = new Int32Array(1024);
   private readonly payloads: unknown[] = [];
   private readonly free: number[] = [];
 
-  put(to: number, from: number, payload: unknown): number {
+  /** `epoch`: that of its channel or of the life that it is for, or 0. */
+  put(to: number, from: number, payload: unknown, epoch: number): number {
     const row = this.free.pop() ?? this.payloads.length;
     if (row === this.tos.length) this.grow();
     this.tos[row] = to;
     this.froms[row] = from;
+    this.epochs[row] = epoch;
     this.payloads[row] = payload;
     return row;
   }
 
   to(row: number): number {
     return this.tos[row];
+  }
+
+  epoch(row: number): number {
+    return this.epochs[row];
   }
 
   from(row: number): number {
@@ -37,5 +44,8 @@ export class EventTable {
     froms.set(this.froms);
     this.tos = tos;
     this.froms = froms;
+    const epochs = new Int32Array(2 * this.epochs.length);
+    epochs.set(this.epochs);
+    this.epochs = epochs;
   }
 }

@@ -26,17 +26,9 @@ const StepEnd = -1;
 const RunEnd = -2;
 const TransferDone = -3;
 const TransferFail = -4;
-const Disturbed = -5;
 const ChannelBreak = -6;
 const TransferLost = -7;
 const Happening = -8;
-
-/** A message on a channel that can break. */
-interface DisturbedMessage {
-  readonly to: Address;
-  readonly body: Body;
-  readonly epoch: number;
-}
 
 type Ending = Pick<Moving, 'initiator' | 'transfer'>;
 
@@ -153,15 +145,17 @@ export class Simulation implements World {
     const { table } = this;
     const to = table.to(event);
     const from = table.from(event);
+    const epoch = table.epoch(event);
     const payload = table.take(event);
-    if (to >= 0) this.deliver(to, from, payload as Body);
-    else if (to === TransferDone) this.transferDone(payload as Moving);
+    if (to >= 0) {
+      // What was sent before its channel broke, or to an earlier life, does not arrive.
+      if (epoch === this.epoch(from, to)) this.deliver(to, from, payload as Body);
+    } else if (to === TransferDone) this.transferDone(payload as Moving);
     else if (to === StepEnd) this.stepEnd(from, payload as number);
     else if (to === RunEnd) this.runEnd(from, payload as number);
     else if (to === TransferFail) this.transferFail(payload as Moving);
     else if (to === TransferLost) this.reportLost(payload as Lost);
     else if (to === Happening) (payload as () => void)();
-    else if (to === Disturbed) this.deliverDisturbed(from, payload as DisturbedMessage);
     else this.breakChannel(from, payload as Address);
   }
 
@@ -185,7 +179,8 @@ export class Simulation implements World {
   }
 
   private push(delayNs: number, rank: number, to: number, from: number, payload: unknown): void {
-    this.queue.push(this.nowNs + delayNs, rank, this.table.put(to, from, payload));
+    const epoch = to < 0 ? 0 : this.epoch(from, to);
+    this.queue.push(this.nowNs + delayNs, rank, this.table.put(to, from, payload, epoch));
   }
 
   // --- commands -------------------------------------------------------------------------------
@@ -217,26 +212,21 @@ export class Simulation implements World {
   private sendGuarded(from: Address, to: Address, body: Message): void {
     const { nowNs, controlDelayNs, disturbance, faults } = this;
     if (faults?.refuses(this, from, to, body)) return;
-    const message: DisturbedMessage = { to, body, epoch: this.epoch(from, to) };
     if (disturbance === null) {
-      this.push(controlDelayNs, Rank.message, Disturbed, from, message);
+      this.push(controlDelayNs, Rank.message, to, from, body);
       return;
     }
     const fate = disturbance.onSend(from, to, nowNs, controlDelayNs);
     for (const atNs of fate.deliverNs) {
-      this.push(atNs - this.nowNs, Rank.message, Disturbed, from, message);
+      this.push(atNs - this.nowNs, Rank.message, to, from, body);
     }
     if (fate.resetNs >= 0) {
       this.push(fate.resetNs - this.nowNs, Rank.message, ChannelBreak, from, to);
     }
   }
 
-  private deliverDisturbed(from: Address, message: DisturbedMessage): void {
-    const { to, body, epoch } = message;
-    if (this.epoch(from, to) === epoch) this.deliver(to, from, body);
-  }
-
   private epoch(from: Address, to: Address): number {
+    if (this.disturbance === null && this.faults === null) return 0;
     return (this.disturbance?.epoch(from, to) ?? 0) + (this.faults?.epoch(from, to) ?? 0);
   }
 
@@ -248,13 +238,8 @@ export class Simulation implements World {
 
   wakeAt(address: Address, atNs: number, token: number): void {
     const delayNs = Math.max(0, atNs - this.nowNs);
-    const body: Body = { kind: 'wake', token };
-    if (this.faults === null) this.push(delayNs, Rank.wake, address, address, body);
-    else {
-      // A timer of an earlier life does not ring.
-      const guarded = { to: address, body, epoch: this.epoch(address, address) };
-      this.push(delayNs, Rank.wake, Disturbed, address, guarded);
-    }
+    // A timer of an earlier life does not ring: its epoch is another.
+    this.push(delayNs, Rank.wake, address, address, { kind: 'wake', token });
   }
 
   startTransfer(initiator: Address, transfer: Transfer): void {

@@ -130,7 +130,7 @@ function policiesOf(dice: Dice): TinyPlan['policies'] & object {
   const eviction = policyNames('eviction').filter((name) => !LEFT_OUT.includes(name));
   return {
     eviction: dice.pick(...eviction),
-    replication: dice.pick('side-effect', 'k-copies', 'heat-threshold:gets=2,window=0.001'),
+    replication: dice.pick('side-effect', 'none', 'k-copies', 'heat-threshold:gets=2,window=0.001'),
     placement: dice.pick('local', 'local', ...policyNames('placement')),
     tiering: dice.pick(...policyNames('tiering')),
     ssdEviction: dice.pick('fifo', dice.pick(...eviction)),
