@@ -8,20 +8,14 @@ import type { CostModel } from '../core/cost.ts';
 import { assert } from '../core/errors.ts';
 import type { Transfer } from '../core/host.ts';
 import { type Count, type Host, type Machine, Mark, type Run, type Step } from '../core/host.ts';
-import { EventQueue } from '../core/kit/event-queue.ts';
-import type { Body, Fact, Message, TransferEnded } from '../core/messages.ts';
+import type { Body, Message, TransferEnded } from '../core/messages.ts';
 import type { Observer } from '../core/observer.ts';
 import { type Address, AddressBook, Tier, type Topology, WORKLOAD } from '../core/topology.ts';
 import type { TraceColumns } from '../core/trace-columns.ts';
 import { crc32c } from './crc32c.ts';
 import { LoopbackGpus } from './loopback-gpus.ts';
 import { LoopbackMemory, type Slice } from './loopback-memory.ts';
-
-/** Order of events that are due at one instant: what ends, what is said, who wakes. */
-const Rank = { end: 0, message: 1, wake: 2 } as const;
-
-/** Timers are late by up to a millisecond or two: what is due sooner is waited for awake. */
-const TIMER_SLACK_NS = 2e6;
+import { Rank, RealTime } from './real-time.ts';
 
 export interface LoopbackOptions {
   readonly topology: Topology;
@@ -47,7 +41,6 @@ interface Moving {
 }
 
 export class Loopback {
-  nowNs = 0;
   private readonly topology: Topology;
   private readonly addresses: AddressBook;
   private readonly trace: TraceColumns;
@@ -55,14 +48,8 @@ export class Loopback {
   private readonly memory: LoopbackMemory;
   private readonly gpus: readonly LoopbackGpus[];
   private readonly speed: number;
-  private readonly queue = new EventQueue();
-  /** What the queue's payloads stand for. */
-  private readonly due: ((() => void) | null)[] = [];
-  private readonly freeRows: number[] = [];
-  private machines: readonly Machine[] = [];
-  private readonly near: { to: Address; from: Address; body: Body }[] = [];
-  private readonly fact: Fact = { atNs: 0, from: 0, body: { kind: 'wake', token: 0 } };
-  private originNs = 0n;
+  private readonly clock: RealTime;
+  private settle: { resolve: () => void; reject: (error: unknown) => void } | null = null;
 
   constructor(options: LoopbackOptions) {
     const { topology, costs, speed, trace } = options;
@@ -73,6 +60,14 @@ export class Loopback {
     this.memory = new LoopbackMemory(options);
     this.gpus = costs.map((cost) => new LoopbackGpus(cost, speed));
     this.speed = speed;
+    this.clock = new RealTime({
+      observers: options.observers,
+      originNs: null,
+      speed: 1,
+      spin: true,
+      onError: (error) => this.settle?.reject(error),
+      onIdle: () => this.settle?.resolve(),
+    });
   }
 
   host(address: Address): Host {
@@ -80,68 +75,28 @@ export class Loopback {
   }
 
   setMachines(machines: readonly Machine[]): void {
-    this.machines = machines;
+    for (const [address, machine] of machines.entries()) this.clock.setMachine(address, machine);
   }
 
   /** Wakes the workload and runs until nothing is left. Rejects with what a machine throws. */
   run(): Promise<void> {
-    this.originNs = process.hrtime.bigint();
-    this.at(0, Rank.wake, () => this.deliver(WORKLOAD, WORKLOAD, { kind: 'wake', token: -1 }));
     return new Promise((resolve, reject) => {
-      const pump = (): void => {
-        try {
-          this.handleDue();
-        } catch (error) {
-          reject(error);
-          return;
-        }
-        const waitNs = this.queue.peekTimeNs() - this.clockNs();
-        if (this.queue.size === 0) resolve();
-        else if (waitNs < TIMER_SLACK_NS) setImmediate(pump);
-        else setTimeout(pump, Math.floor((waitNs - TIMER_SLACK_NS) / 1e6));
-      };
-      pump();
+      this.settle = { resolve, reject };
+      this.clock.start();
+      this.at(0, Rank.wake, () => this.deliver(WORKLOAD, WORKLOAD, { kind: 'wake', token: -1 }));
     });
   }
 
-  private clockNs(): number {
-    return Number(process.hrtime.bigint() - this.originNs);
-  }
-
-  private handleDue(): void {
-    const { queue, due } = this;
-    for (;;) {
-      this.nowNs = Math.max(this.nowNs, this.clockNs());
-      if (queue.peekTimeNs() > this.nowNs) return;
-      const row = queue.pop();
-      const action = due[row];
-      due[row] = null;
-      this.freeRows.push(row);
-      action?.();
-    }
+  get nowNs(): number {
+    return this.clock.nowNs;
   }
 
   private at(timeNs: number, rank: number, action: () => void): void {
-    const row = this.freeRows.pop() ?? this.due.length;
-    this.due[row] = action;
-    this.queue.push(timeNs, rank, row);
+    this.clock.at(timeNs, rank, action);
   }
 
-  /** Hands a fact to its machine, then whatever that sent within a node. */
   private deliver(to: Address, from: Address, body: Body): void {
-    this.handleOne(to, from, body);
-    const { near } = this;
-    for (let i = 0; i < near.length; i++) this.handleOne(near[i].to, near[i].from, near[i].body);
-    near.length = 0;
-  }
-
-  private handleOne(to: Address, from: Address, body: Body): void {
-    const { fact } = this;
-    fact.atNs = this.nowNs;
-    fact.from = from;
-    fact.body = body;
-    for (const observer of this.observers) observer.onFact?.(to, fact);
-    this.machines[to].handle(fact);
+    this.clock.deliver(to, from, body);
   }
 
   // --- commands -------------------------------------------------------------------------------
@@ -150,7 +105,7 @@ export class Loopback {
     for (const observer of this.observers) observer.onSend?.(from, to, message, this.nowNs);
     const node = this.addresses.nodeOf[from];
     if (node >= 0 && node === this.addresses.nodeOf[to]) {
-      this.near.push({ to, from, body: message });
+      this.clock.sendNear(to, from, message);
       return;
     }
     const atNs = this.nowNs + this.topology.controlDelayNs;

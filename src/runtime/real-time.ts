@@ -25,20 +25,23 @@ interface NearMessage {
 
 export interface RealTimeOptions {
   readonly observers: readonly Observer[];
-  /** `hrtime` at which the clock shows 0. */
-  readonly originNs: bigint;
+  /** `hrtime` at which the clock shows 0; null: when `start` is called. */
+  readonly originNs: bigint | null;
   /** The clock runs so many times as fast as the world's. */
   readonly speed: number;
   /** Wait awake for what is due within 2 ms, to be on time: costs a core. */
   readonly spin: boolean;
   /** What a machine throws; the clock has stopped. */
   readonly onError: (error: unknown) => void;
+  /** Nothing is due, now or later; null: nobody asks. */
+  readonly onIdle: (() => void) | null;
 }
 
 export class RealTime {
   /** Time of the fact that is being handled; never decreases. */
   nowNs = 0;
   private readonly options: RealTimeOptions;
+  private originNs: bigint;
   private readonly queue = new EventQueue();
   /** What the queue's payloads stand for. */
   private readonly due: ((() => void) | null)[] = [];
@@ -53,6 +56,12 @@ export class RealTime {
 
   constructor(options: RealTimeOptions) {
     this.options = options;
+    this.originNs = options.originNs ?? process.hrtime.bigint();
+  }
+
+  /** The clock shows 0 now. */
+  start(): void {
+    this.originNs = process.hrtime.bigint();
   }
 
   setMachine(address: Address, machine: Machine): void {
@@ -65,7 +74,7 @@ export class RealTime {
 
   /** Now, in ns of the clock. */
   clockNs(): number {
-    return Math.floor(Number(process.hrtime.bigint() - this.options.originNs) * this.options.speed);
+    return Math.floor(Number(process.hrtime.bigint() - this.originNs) * this.options.speed);
   }
 
   /** Does something at `timeNs`, or at once if that has passed. */
@@ -158,6 +167,7 @@ export class RealTime {
     this.timer = null;
     this.timerNs = Number.POSITIVE_INFINITY;
     this.handleDue();
+    if (this.isIdle) this.options.onIdle?.();
     this.schedule();
   }
 

@@ -68,7 +68,7 @@ export class LiveProcess {
     const seen: Observer = { onFact: (_, fact) => this.prompts.note(fact) };
     const { originNs, speed, onError } = options;
     const observers = [seen, ...options.observers];
-    this.clock = new RealTime({ observers, originNs, speed, spin: false, onError });
+    this.clock = new RealTime({ observers, originNs, speed, spin: false, onError, onIdle: null });
   }
 
   host(address: Address): Host {
