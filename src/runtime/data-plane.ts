@@ -117,10 +117,11 @@ interface OwnRails {
   readonly bytesPerNs: number[];
 }
 
+/** Kept for the next move when it has ended, if it is of one slice: most are. */
 interface Job {
-  readonly move: Move;
-  readonly ended: (end: MoveEnd) => void;
-  readonly startNs: number;
+  move: Move;
+  ended: (end: MoveEnd) => void;
+  startNs: number;
   readonly done: boolean[];
   attempts: number;
   kind: RailKind;
@@ -160,6 +161,27 @@ const WRONG_KIND: ReadonlySet<Status> = new Set([
   Status.notRegistered,
 ]);
 
+/** Ends of moves of one slice. */
+const ARRIVED: readonly boolean[] = [true];
+const NOT_ARRIVED: readonly boolean[] = [false];
+const IDLE_JOBS_MAX = 4096;
+
+function newJob(move: Move, ended: (end: MoveEnd) => void, slices: number): Job {
+  return {
+    move,
+    ended,
+    startNs: 0,
+    done: new Array<boolean>(slices).fill(false),
+    attempts: 0,
+    kind: 'tcp',
+    slices: NONE,
+    ownRails: NONE,
+    peerRails: NONE,
+    aheadOwn: [0],
+    aheadPeer: [0],
+  };
+}
+
 const nowNs = (): number => Math.round(performance.now() * 1e6);
 const NONE: readonly number[] = [];
 
@@ -176,6 +198,7 @@ export class DataPlane {
   private readonly batch = new Batch();
   private readonly events = new Float64Array(1 << 16);
   private readonly jobs = new Map<number, Job>();
+  private readonly idleJobs: Job[] = [];
   private readonly quarantine = new Map<number, Move>();
   private readonly waiting = new Map<NodeJS.Timeout, Job>();
   private nextTag = 1;
@@ -246,19 +269,13 @@ export class DataPlane {
     assert(!this.closed, 'the data plane is open');
     const slices = Math.max(1, Math.ceil(move.bytes / this.settings.sliceBytes));
     if (!this.queued) this.turnNs = nowNs();
-    const job: Job = {
-      move,
-      ended,
-      startNs: this.turnNs,
-      done: slices === 1 ? [false] : new Array<boolean>(slices).fill(false),
-      attempts: 0,
-      kind: 'tcp',
-      slices: NONE,
-      ownRails: NONE,
-      peerRails: NONE,
-      aheadOwn: [0],
-      aheadPeer: [0],
-    };
+    const kept = slices === 1 ? this.idleJobs.pop() : undefined;
+    const job = kept ?? newJob(move, ended, slices);
+    job.move = move;
+    job.ended = ended;
+    job.startNs = this.turnNs;
+    job.attempts = 0;
+    job.done.fill(false);
     this.attempt(job, Status.unsupported);
   }
 
@@ -275,6 +292,7 @@ export class DataPlane {
     this.closed = true;
     const clean = this.engine.close();
     this.drain();
+    this.turnNs = nowNs();
     for (const [waiting, job] of this.waiting) {
       clearTimeout(waiting);
       this.jobs.set(this.nextTag++, job);
@@ -298,7 +316,10 @@ export class DataPlane {
     if (this.closed || kind === null || job.attempts >= this.settings.attemptsMax || leftNs <= 0) {
       const why = leftNs <= 0 ? Status.timedOut : status;
       this.jobs.set(tag, job);
-      queueMicrotask(() => this.end(tag, job, why, null, false, false));
+      queueMicrotask(() => {
+        this.turnNs = nowNs();
+        this.end(tag, job, why, null, false, false);
+      });
       return;
     }
     job.attempts++;
@@ -435,6 +456,7 @@ export class DataPlane {
     const { events, engine } = this;
     for (let more = true; more; ) {
       const written = engine.drain(events);
+      this.turnNs = nowNs();
       more = written < 0;
       const end = Math.abs(written);
       for (let at = 0; at < end; at += EVENT_DOUBLES + events[at + 7] * RESULT_DOUBLES) {
@@ -546,14 +568,10 @@ export class DataPlane {
   ): void {
     if (!this.jobs.delete(tag)) return;
     if (quarantined) this.quarantine.set(tag, job.move);
-    job.ended({
-      status,
-      crc,
-      unverified,
-      durationNs: nowNs() - job.startNs,
-      attempts: job.attempts,
-      slices: job.done,
-      quarantined,
-    });
+    const { ended, startNs, attempts, done } = job;
+    const slices = done.length > 1 ? done : done[0] ? ARRIVED : NOT_ARRIVED;
+    if (done.length === 1 && this.idleJobs.length < IDLE_JOBS_MAX) this.idleJobs.push(job);
+    const durationNs = this.turnNs - startNs;
+    ended({ status, crc, unverified, durationNs, attempts, slices, quarantined });
   }
 }
