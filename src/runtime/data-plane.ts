@@ -6,6 +6,7 @@
 import { assert, InputError } from '../core/errors.ts';
 import type { RailPolicy, RailTransfer } from '../core/policy.ts';
 import { RailTable } from '../core/rail-table.ts';
+import { JobTable } from './job-table.ts';
 import {
   EVENT_DOUBLES,
   EventKind,
@@ -197,7 +198,7 @@ export class DataPlane {
   private matrix: TopologyMatrix | null = null;
   private readonly batch = new Batch();
   private readonly events = new Float64Array(1 << 16);
-  private readonly jobs = new Map<number, Job>();
+  private readonly jobs = new JobTable<Job>();
   private readonly idleJobs: Job[] = [];
   private readonly quarantine = new Map<number, Move>();
   private readonly waiting = new Map<NodeJS.Timeout, Job>();
@@ -297,7 +298,8 @@ export class DataPlane {
       clearTimeout(waiting);
       this.jobs.set(this.nextTag++, job);
     }
-    for (const [tag, job] of this.jobs) this.end(tag, job, Status.cancelled, null, false, false);
+    for (const [tag, job] of this.jobs.entries())
+      this.end(tag, job, Status.cancelled, null, false, false);
     return clean;
   }
 
