@@ -1,6 +1,6 @@
 /**
  * The registry on an etcd cluster, by the etcd3 package. Its default fault policy opens a circuit
- * for seconds after a member died; here each call tries the members in turn, within half a second,
+ * for seconds after a member died; here each call tries the members in turn until ten are over,
  * and every write is either conditional on a revision or the same when done twice.
  */
 import {
@@ -31,11 +31,12 @@ export interface EtcdOptions {
   readonly credentials: NonNullable<IOptions['credentials']> | null;
 }
 
-/** How long one call may take in all, and a lease's least ttl (etcd counts in seconds). */
-const CALL_MS = 5000;
+/** How long one call may take in all, one try of it, and a lease's least ttl (whole seconds). */
+const CALL_MS = 10_000;
+const TRY_MS = 2000;
 const LEASE_MS_MIN = 1000;
 /** Between two tries, growing; a member's election takes about a second. */
-const RETRIES = 8;
+const RETRIES = 20;
 const RETRY_MS = 50;
 const RETRY_MS_MAX = 800;
 /** A stream whose member is silent for this long is opened again elsewhere. */
@@ -63,8 +64,7 @@ export class EtcdRegistry implements Registry {
         'grpc.keepalive_timeout_ms': PING_MS,
         'grpc.keepalive_permit_without_calls': 1,
       },
-      defaultCallOptions: ({ isStream }) =>
-        isStream ? {} : { deadline: Date.now() + CALL_MS / 2 },
+      defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: Date.now() + TRY_MS }),
     });
   }
 
