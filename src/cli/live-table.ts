@@ -1,5 +1,5 @@
 /** What a live replay was, in a few lines. */
-import type { LiveResult } from '../study/live.ts';
+import type { LiveResult } from '../study/live/results.ts';
 import { table } from './table.ts';
 
 const MS = 1e6;

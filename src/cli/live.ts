@@ -78,7 +78,7 @@ function addPart(live: Command, role: 'agent' | 'conductor', description: string
 }
 
 async function replayLive(trace: string, flags: ReplayFlags): Promise<void> {
-  const { liveReplay } = await import('../study/live.ts');
+  const { liveReplay } = await import('../study/live/replay.ts');
   const { json, set, transport, ...rest } = flags;
   const kinds: readonly string[] = ['local', 'tcp', 'fabric'];
   if (!kinds.includes(transport)) {

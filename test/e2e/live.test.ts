@@ -1,7 +1,7 @@
 /** A live cluster of real processes on this machine, as a user runs it. */
 import { execFile } from 'node:child_process';
 import { expect, it } from 'vitest';
-import type { LiveResult } from '../../src/study/live.ts';
+import type { LiveResult } from '../../src/study/live/results.ts';
 import { describeNative } from '../support/native.ts';
 
 const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname;

@@ -1,0 +1,79 @@
+/** What a rail of this machine moves, and how large a live block is to be. */
+import { InputError } from '../../core/errors.ts';
+import type { Topology } from '../../core/topology.ts';
+import { DataPlane, PLANE_DEFAULTS, type RailKind } from '../../runtime/data-plane.ts';
+import { loadNative, Status } from '../../runtime/native.ts';
+
+export const PAGE_BYTES = 4096;
+/** Bytes that are moved to learn what the rail moves here. */
+const PROBE_BYTES = 256 << 20;
+const PROBE_SLOT_BYTES = 1 << 20;
+
+/** So large that a block takes here, times the speed, what it takes in the modelled cluster. */
+export async function blockBytesOf(
+  topology: Topology,
+  speed: number,
+  kind: RailKind,
+): Promise<number> {
+  const { nodes, kv } = topology;
+  const [node] = nodes;
+  const rails = node.rails.reduce((sum, rail) => sum + rail.bytesPerNs, 0) * node.railEfficiency;
+  const modelBytes = kv.blockTokens * kv.bytesPerToken[0];
+  const bytes = (modelBytes * (await probeBytesPerNs(kind))) / (rails * speed);
+  return Math.max(1, Math.round(bytes / PAGE_BYTES)) * PAGE_BYTES;
+}
+
+/** What one rail of this kind moves on this machine now, bytes per ns. */
+async function probeBytesPerNs(kind: RailKind): Promise<number> {
+  const { addon, reason } = loadNative();
+  if (addon === null) throw new InputError(reason ?? '');
+  const policy = { spread: (_: unknown, out: Int32Array) => out.fill(1) };
+  const plane = new DataPlane(addon, policy as never, PLANE_DEFAULTS);
+  try {
+    plane.addRail({ kind, bytesPerNs: null, options: {} });
+    const slots = 16;
+    const pool = plane.createPool({
+      slotBytes: PROBE_SLOT_BYTES,
+      slots,
+      hugetlb: false,
+      prefault: true,
+    });
+    for (let slot = 0; slot < slots; slot++) pool.publish(slot, 1, 1);
+    const segment = plane.importSegment(pool.describe());
+    if (segment === null) throw new InputError('a pool does not import itself');
+    const once = (i: number) =>
+      new Promise<void>((done, fail) => {
+        const slot = i % (slots / 2);
+        plane.move(
+          {
+            write: false,
+            pool,
+            slot,
+            offset: 0,
+            segment,
+            remoteSlot: slot + slots / 2,
+            generation: 1,
+            remoteOffset: 0,
+            bytes: PROBE_SLOT_BYTES,
+            crc: null,
+            sum: true,
+            urgent: false,
+            deadlineNs: 5e9,
+          },
+          ({ status }) => {
+            if (status === Status.ok) done();
+            else fail(new InputError(`the ${kind} rail moves nothing here`));
+          },
+        );
+      });
+    const moves = PROBE_BYTES / PROBE_SLOT_BYTES;
+    await Promise.all(Array.from({ length: slots / 2 }, (_, i) => once(i)));
+    const startNs = process.hrtime.bigint();
+    for (let i = 0; i < moves; i += slots / 2) {
+      await Promise.all(Array.from({ length: slots / 2 }, (_, k) => once(i + k)));
+    }
+    return PROBE_BYTES / Number(process.hrtime.bigint() - startNs);
+  } finally {
+    plane.close();
+  }
+}
