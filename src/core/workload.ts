@@ -21,6 +21,8 @@ const NOT_YET = -1;
 
 export class Workload extends Restorable implements Machine {
   readonly world: WorkloadWorld;
+  /** Time of the first wake: the trace begins then. */
+  private startNs = NOT_YET;
   /** Next row of the trace to look at for open arrivals. */
   private next = 0;
   private ended = 0;
@@ -79,14 +81,17 @@ export class Workload extends Restorable implements Machine {
   private sendDue(nowNs: number): void {
     const { trace, host } = this.world;
     const { arrivalNs, parent, requests } = trace;
+    if (this.startNs === NOT_YET) this.startNs = nowNs;
+    const { startNs } = this;
     while (this.next < requests) {
       const row = this.next;
       if (parent !== null && parent[row] >= 0) {
         this.next++;
         continue;
       }
-      if (arrivalNs[row] > nowNs) {
-        host.wakeAt(arrivalNs[row], -1);
+      const dueNs = startNs + arrivalNs[row];
+      if (dueNs > nowNs) {
+        host.wakeAt(dueNs, -1);
         return;
       }
       this.next++;
