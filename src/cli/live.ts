@@ -77,6 +77,10 @@ function addPart(live: Command, role: 'agent' | 'conductor', description: string
     .action((flags: PartFlags) => runPart(role, flags));
 }
 
+function warn(message: string): void {
+  process.stderr.write(`moontide: ${message}\n`);
+}
+
 async function replayLive(trace: string, flags: ReplayFlags): Promise<void> {
   const { liveReplay } = await import('../study/live/replay.ts');
   const { json, set, transport, ...rest } = flags;
@@ -93,6 +97,7 @@ async function replayLive(trace: string, flags: ReplayFlags): Promise<void> {
     sets: set,
     transport: transport as RailKind,
     onProgress,
+    onWarning: warn,
   }).finally(() => progress?.end());
   if (json) printJson(result);
   else {
@@ -118,6 +123,7 @@ async function runPart(role: 'agent' | 'conductor', flags: PartFlags): Promise<v
     token,
     registry: { hub },
     onError: (error) => stop(error),
+    onWarning: warn,
   });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop(null));
   // Whoever started it is gone.

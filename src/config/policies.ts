@@ -45,6 +45,9 @@ export interface PolicyEntry {
 const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
 const NAME = /^([a-z0-9][a-z0-9-]*)\.(?:ts|js)$/;
 
+/** Hex digits of a checksum that tell two files apart. */
+const IDENTITY_DIGITS = 16;
+
 function policyUrl(kind: PolicyKind, file: string): URL {
   return new URL(`../policy/${kind}/${file}`, import.meta.url);
 }
@@ -93,9 +96,23 @@ export async function loadPolicies(refs: PolicyRefs): Promise<MadePolicies> {
     const loaded = await loadPolicy<PolicyKind>(refs[key]);
     const module = loaded.module as PolicyModule<unknown, unknown>;
     const create = (context: unknown) => module.create(context, loaded.params);
-    made[key] = { name: refs[key].name, create };
+    made[key] = { name: refs[key].name, identity: identityOf(loaded), create };
   }
   return made as MadePolicies;
+}
+
+/** Name, parameters and, of a user's file, the start of its checksum. */
+function identityOf({ name, params, sha256 }: LoadedPolicy): string {
+  const given = Object.entries(params).map(([key, value]) => `${key}=${value}`);
+  const sum = sha256 === null ? '' : `@${sha256.slice(0, IDENTITY_DIGITS)}`;
+  return `${name}${given.length === 0 ? '' : `:${given.join()}`}${sum}`;
+}
+
+/** All policies of a cluster in one line: equal lines, equal decisions. */
+export function policiesText(policies: MadePolicies): string {
+  return POLICY_KEYS.map((key) => `${key}=${policies[key].identity ?? policies[key].name}`).join(
+    ' ',
+  );
 }
 
 /** All built-in policies. */

@@ -39,6 +39,8 @@ import { RandomStream } from './streams.ts';
 /** A policy with its parameters bound. */
 export interface Made<Context, Policy> {
   readonly name: string;
+  /** Its name, parameters and source, where it was loaded. */
+  readonly identity?: string;
   create(context: Context): Policy;
 }
 

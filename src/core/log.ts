@@ -55,12 +55,52 @@ export interface Difference {
 
 // --- recording ----------------------------------------------------------------------------------
 
-export class FactLog {
+/** Where the facts of a machine go, and what each of them causes. */
+export interface Log {
+  /** Before the machine handles it. */
+  fact(machine: LoggedMachine, fact: Fact): void;
+  /** Of the fact before. */
+  command(command: Command): void;
+}
+
+/** One segment as bytes, to be taken as a whole or drained piece by piece. */
+export class SegmentWriter {
+  facts = 0;
+  private readonly encoder = new Encoder();
+
+  constructor(header: LogHeader, machine: LoggedMachine) {
+    this.encoder.value([MAGIC, VERSION, header]);
+    this.encoder.value(machine.snapshot());
+  }
+
+  get pendingBytes(): number {
+    return this.encoder.pendingBytes;
+  }
+
+  fact(fact: Fact): void {
+    this.facts++;
+    this.encoder.value([fact.atNs, fact.from, ownBody(fact.body)]);
+  }
+
+  command(command: Command): void {
+    this.encoder.value(command);
+  }
+
+  take(): Uint8Array {
+    return this.encoder.take();
+  }
+
+  drain(): Uint8Array {
+    return this.encoder.drain();
+  }
+}
+
+/** A log in memory. */
+export class FactLog implements Log {
   readonly header: LogHeader;
   private readonly segmentFacts: number;
   private readonly closed: Uint8Array[] = [];
-  private encoder: Encoder | null = null;
-  private facts = 0;
+  private segment: SegmentWriter | null = null;
 
   constructor(header: LogHeader, segmentFacts = DEFAULT_SEGMENT_FACTS) {
     this.header = header;
@@ -69,27 +109,20 @@ export class FactLog {
 
   /** The segments so far; the last one may go on. */
   segments(): Uint8Array[] {
-    return this.encoder === null ? [...this.closed] : [...this.closed, this.encoder.take()];
+    return this.segment === null ? [...this.closed] : [...this.closed, this.segment.take()];
   }
 
-  /** Before the machine handles it. */
   fact(machine: LoggedMachine, fact: Fact): void {
-    if (this.encoder === null || this.facts === this.segmentFacts) this.begin(machine);
-    this.facts++;
-    this.encoder?.value([fact.atNs, fact.from, ownBody(fact.body)]);
+    if (this.segment === null || this.segment.facts === this.segmentFacts) {
+      if (this.segment !== null) this.closed.push(this.segment.take());
+      this.segment = new SegmentWriter(this.header, machine);
+    }
+    this.segment.fact(fact);
   }
 
   command(command: Command): void {
-    if (this.encoder === null) throw new Error('invariant broken: a command before any fact');
-    this.encoder.value(command);
-  }
-
-  private begin(machine: LoggedMachine): void {
-    if (this.encoder !== null) this.closed.push(this.encoder.take());
-    this.encoder = new Encoder();
-    this.facts = 0;
-    this.encoder.value([MAGIC, VERSION, this.header]);
-    this.encoder.value(machine.snapshot());
+    if (this.segment === null) throw new Error('invariant broken: a command before any fact');
+    this.segment.command(command);
   }
 }
 
@@ -101,7 +134,7 @@ function ownBody(body: Body): Body {
 }
 
 /** A machine whose facts go into the log first. */
-export function recordMachine(machine: LoggedMachine, log: FactLog): Machine {
+export function recordMachine(machine: LoggedMachine, log: Log): Machine {
   return {
     handle(fact) {
       log.fact(machine, fact);
@@ -111,7 +144,7 @@ export function recordMachine(machine: LoggedMachine, log: FactLog): Machine {
 }
 
 /** A host whose commands go into the log first. */
-export function recordHost(host: Host, log: FactLog): Host {
+export function recordHost(host: Host, log: Log): Host {
   return new RecordingHost(host, log);
 }
 
@@ -154,9 +187,9 @@ abstract class CommandTap implements Host {
 
 class RecordingHost extends CommandTap {
   private readonly host: Host;
-  private readonly log: FactLog;
+  private readonly log: Log;
 
-  constructor(host: Host, log: FactLog) {
+  constructor(host: Host, log: Log) {
     super();
     this.host = host;
     this.log = log;
@@ -179,26 +212,50 @@ export interface Segment {
 
 /** @throws InputError for bytes that no FactLog made */
 export function readSegment(bytes: Uint8Array): Segment {
-  const decoder = new Decoder(bytes);
-  const header = readHeader(decoder.value());
-  const snapshot = decoder.value();
-  if (!(snapshot instanceof Uint8Array)) {
-    throw new InputError(`found ${describe(snapshot)}, expected the snapshot of a log segment`);
-  }
-  const entries: { fact: Fact; commands: Command[] }[] = [];
-  while (!decoder.done) {
-    const item = decoder.value();
-    if (!Array.isArray(item)) {
-      throw new InputError(`found ${describe(item)}, expected a fact or a command`);
+  const reader = new SegmentReader(bytes);
+  return { header: reader.header, snapshot: reader.snapshot, entries: reader.entries() };
+}
+
+/** A segment piece by piece: every piece holds whole facts, each with all its commands. */
+export class SegmentReader {
+  readonly header: LogHeader;
+  readonly snapshot: Uint8Array;
+  private readonly decoder: Decoder;
+
+  /** @throws InputError for bytes that no segment begins with */
+  constructor(bytes: Uint8Array) {
+    this.decoder = new Decoder(bytes);
+    this.header = readHeader(this.decoder.value());
+    const snapshot = this.decoder.value();
+    if (!(snapshot instanceof Uint8Array)) {
+      throw new InputError(`found ${describe(snapshot)}, expected the snapshot of a log segment`);
     }
-    if (typeof item[0] === 'number') {
-      const [atNs, from, body] = item as [number, Address, Body];
-      entries.push({ fact: { atNs, from, body }, commands: [] });
-    } else if (entries.length > 0) {
-      entries[entries.length - 1].commands.push(item as unknown as Command);
-    } else throw new InputError(`found ${describe(item)}, expected a fact`);
+    this.snapshot = snapshot;
   }
-  return { header, snapshot, entries };
+
+  /** More bytes, once the entries of those before are read. */
+  feed(bytes: Uint8Array): void {
+    this.decoder.feed(bytes);
+  }
+
+  /** What the bytes hold that are there. */
+  entries(): LogEntry[] {
+    const { decoder } = this;
+    const entries: { fact: Fact; commands: Command[] }[] = [];
+    while (!decoder.done) {
+      const item = decoder.value();
+      if (!Array.isArray(item)) {
+        throw new InputError(`found ${describe(item)}, expected a fact or a command`);
+      }
+      if (typeof item[0] === 'number') {
+        const [atNs, from, body] = item as [number, Address, Body];
+        entries.push({ fact: { atNs, from, body }, commands: [] });
+      } else if (entries.length > 0) {
+        entries[entries.length - 1].commands.push(item as unknown as Command);
+      } else throw new InputError(`found ${describe(item)}, expected a fact`);
+    }
+    return entries;
+  }
 }
 
 function readHeader(value: unknown): LogHeader {
@@ -248,11 +305,21 @@ export function replaySegment(
   }
   machine.restore(segment.snapshot);
   for (const [number, entry] of segment.entries.entries()) {
-    const failure = handleCaught(machine, entry.fact);
-    const difference = compare(number, entry, host.take(), failure);
+    const difference = replayEntry(machine, host, entry, number);
     if (difference !== null) return difference;
   }
   return null;
+}
+
+/** Feeds one fact, and compares what the machine does with what it did; null when it is equal. */
+export function replayEntry(
+  machine: Machine,
+  host: ReplayHost,
+  entry: LogEntry,
+  number: number,
+): Difference | null {
+  const failure = handleCaught(machine, entry.fact);
+  return compare(number, entry, host.take(), failure);
 }
 
 function handleCaught(machine: Machine, fact: Fact): string {
@@ -296,7 +363,7 @@ function difference(
 // --- values -------------------------------------------------------------------------------------
 
 /** Equal plain values: a BlockSpan by its ids, a typed array by its elements. */
-function same(a: unknown, b: unknown): boolean {
+export function same(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
   if (a instanceof BlockSpan) return b instanceof BlockSpan && sameItems(idsOf(a), idsOf(b));
@@ -325,7 +392,7 @@ function idsOf(span: BlockSpan): Int32Array {
 /** Characters of a value in a message. */
 const DESCRIPTION_LIMIT = 400;
 
-function describe(value: unknown): string {
+export function describe(value: unknown): string {
   const text = JSON.stringify(value, (_key, item) => {
     if (item instanceof BlockSpan) return [...idsOf(item)];
     return ArrayBuffer.isView(item) ? [...(item as Int32Array)] : item;

@@ -149,4 +149,12 @@ export class AddressBook {
     const store = address - FIRST_STORE;
     return store < this.nodes ? `store${store}` : `instance${store - this.nodes}`;
   }
+
+  /** The address of a name, or -1. */
+  find(name: string): Address {
+    for (let address = 0; address < this.count; address++) {
+      if (this.name(address) === name) return address;
+    }
+    return -1;
+  }
 }

@@ -14,6 +14,18 @@ export class ByteWriter {
     return this.bytes.slice(0, this.size);
   }
 
+  /** Bytes since the last `drain`. */
+  get pendingBytes(): number {
+    return this.size;
+  }
+
+  /** The bytes since the last time, as a copy; `take` has them no more. */
+  drain(): Uint8Array {
+    const drained = this.take();
+    this.size = 0;
+    return drained;
+  }
+
   protected byte(byte: number): void {
     if (this.size === this.bytes.length) this.reserve(1);
     this.bytes[this.size++] = byte;
@@ -57,13 +69,21 @@ export class ByteWriter {
 }
 
 export class ByteReader {
-  private readonly bytes: Uint8Array;
-  private readonly view: DataView;
+  private bytes: Uint8Array;
+  private view: DataView;
   private at = 0;
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Goes on with more bytes of the same stream; those before must have been read. */
+  feed(bytes: Uint8Array): void {
+    if (this.left > 0) this.fail(`${this.left} more bytes`, 'the end');
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.at = 0;
   }
 
   /** Bytes that are not read yet. */

@@ -2,12 +2,10 @@
  * One process of a live cluster from its start to its end: joins the registry, finds the others,
  * hosts its machines, writes its fact logs.
  */
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
+import { policiesText } from '../../config/policies.ts';
 import { type Cluster, wireCluster } from '../../config/wire.ts';
-import { FactLog, type LoggedMachine, recordHost, recordMachine } from '../../core/log.ts';
-import { POLICY_KINDS } from '../../core/policy.ts';
+import { type Log, type LoggedMachine, recordHost, recordMachine } from '../../core/log.ts';
 import { type Address, AddressBook, CONDUCTOR, WORKLOAD } from '../../core/topology.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import { Links } from '../control/links.ts';
@@ -17,10 +15,13 @@ import { type Campaign, campaign, type Leadership } from '../registry/election.t
 import { EtcdRegistry } from '../registry/etcd.ts';
 import { ANY, type Lease, type Registry, RegistryError } from '../registry/registry.ts';
 import { type RegistryServer, RemoteRegistry } from '../registry/served.ts';
+import { FactLogs } from './fact-logs.ts';
 import { LiveMemory, PARKED } from './live-memory.ts';
 import { LiveProcess } from './live-process.ts';
 import { LiveTransfers } from './live-transfers.ts';
+import { manifestOf } from './log-manifest.ts';
 import {
+  emptyTrace,
   LEADER_KEY,
   type LivePlan,
   type LiveSpec,
@@ -53,6 +54,8 @@ export interface MemberOptions {
   /** What the ingress plays. */
   readonly trace?: TraceColumns;
   readonly onError: (error: unknown) => void;
+  /** What an operator should know; the process goes on. */
+  readonly onWarning?: (message: string) => void;
 }
 
 /** Numbers that a member leaves beside its logs. */
@@ -83,7 +86,7 @@ export class LiveMember {
   private memory: LiveMemory | null = null;
   private transfers: LiveTransfers | null = null;
   private cluster: Cluster | null = null;
-  private readonly logs = new Map<Address, FactLog>();
+  private logs: FactLogs | null = null;
   private wrongBytes = 0;
   private onLeader: (() => void)[] = [];
 
@@ -122,6 +125,7 @@ export class LiveMember {
     const host = this.options.listen.slice(0, this.options.listen.lastIndexOf(':'));
     this.incarnation = await nextIncarnation(this.registry, this.name);
     this.live = await planOf(await readSpec(this.registry));
+    this.openLogs(this.live);
     this.build(this.live);
     const member: Member = {
       name: this.name,
@@ -176,10 +180,10 @@ export class LiveMember {
     return this.leader;
   }
 
-  /** Leaves: gives up its lease, closes everything, writes its logs. */
+  /** Leaves: gives up its lease, closes everything, its logs first. */
   async leave(): Promise<void> {
     this.process?.stop();
-    this.writeLogs();
+    await this.logs?.close();
     const settle = async (step: Promise<unknown> | undefined) => {
       await step?.catch(() => {});
     };
@@ -224,25 +228,26 @@ export class LiveMember {
     own: (address: Address) => boolean,
   ): Cluster {
     const process = this.process!;
-    const names = POLICY_KINDS.map((kind) => plan.policies[kind].name);
+    const trace = this.options.trace ?? emptyTrace(spec);
+    const logs = new Map<Address, Log>();
     const hostOf = (address: Address) => {
       const host = process.host(address);
-      if (!own(address) || spec.logs === null) return host;
-      const log = new FactLog({
+      if (!own(address) || this.logs === null) return host;
+      const header = {
         machine: addresses.name(address),
         incarnation: this.incarnation,
         seed: plan.seed,
-        policies: names.join(),
+        policies: policiesText(plan.policies),
         configuration: plan.settings,
-      });
-      this.logs.set(address, log);
+      };
+      const log = this.logs.open(header, address === WORKLOAD ? trace : null);
+      logs.set(address, log);
       return recordHost(host, log);
     };
-    const trace = this.options.trace ?? emptyTrace(spec);
     const cluster = wireCluster(plan, trace, hostOf, this.incarnation);
     cluster.machines.forEach((machine, address) => {
       if (!own(address)) return;
-      const log = this.logs.get(address);
+      const log = logs.get(address);
       const logged = machine as LoggedMachine;
       process.setMachine(address, log === undefined ? machine : recordMachine(logged, log));
     });
@@ -379,51 +384,29 @@ export class LiveMember {
 
   // --- logs -----------------------------------------------------------------------------------
 
-  private writeLogs(): void {
-    const folder = this.live?.spec.logs ?? null;
+  private openLogs(live: LivePlan): void {
+    const { logs: folder } = live.spec;
     if (folder === null) return;
-    mkdirSync(folder, { recursive: true });
-    const write = (name: string, bytes: Uint8Array | string) => {
-      const path = join(folder, name);
-      writeFileSync(`${path}.part`, bytes);
-      renameSync(`${path}.part`, path);
-    };
-    for (const [address, log] of this.logs) {
-      log.segments().forEach((segment, i) => {
-        write(`${address}.${this.incarnation}.${i}.log`, segment);
-      });
-    }
-    const stats: MemberStats = {
+    const { name, incarnation } = this;
+    this.logs = new FactLogs({
+      folder,
+      member: name,
+      incarnation,
+      manifest: manifestOf(live),
+      stats: () => this.stats(),
+      onWarning: this.options.onWarning ?? (() => {}),
+    });
+  }
+
+  private stats(): MemberStats {
+    return {
       name: this.name,
       movedBytes: this.transfers?.movedBytes ?? 0,
       verifiedBlocks: this.transfers?.verifiedBlocks ?? 0,
       wrongBytes: this.wrongBytes,
       evictions: this.cluster?.stores[this.options.node]?.dram.evictions ?? 0,
     };
-    write(`${this.name}.${this.incarnation}.json`, JSON.stringify(stats));
   }
-}
-
-/** Agents and conductors play no requests; they need to know how many blocks there are. */
-function emptyTrace({ blocks, blockTokens }: LiveSpec): TraceColumns {
-  return {
-    requests: 0,
-    blockTokens,
-    distinctBlocks: blocks,
-    arrivalNs: new Float64Array(0),
-    inputTokens: new Int32Array(0),
-    outputTokens: new Int32Array(0),
-    blockStart: new Int32Array(1),
-    blocks: new Int32Array(0),
-    session: null,
-    parent: null,
-    thinkNs: null,
-    priority: null,
-    tenant: null,
-    sloClass: null,
-    namespace: null,
-    sha256: '',
-  };
 }
 
 function base64(bytes: Uint8Array): string {

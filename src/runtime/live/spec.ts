@@ -7,10 +7,13 @@ import { loadPolicies } from '../../config/policies.ts';
 import { type ResolvedConfig, resolveConfig } from '../../config/resolve.ts';
 import type { ClusterPlan } from '../../config/wire.ts';
 import { InputError } from '../../core/errors.ts';
+import type { TraceColumns } from '../../core/trace-columns.ts';
 import type { RailSpec } from '../data-plane.ts';
 import type { Registry } from '../registry/registry.ts';
 
 export interface LiveSpec {
+  /** Of Moontide, where it was made. */
+  readonly version: string;
   /** A preset or the absolute path of a YAML file, and what is set on top. */
   readonly config: string;
   readonly sets: readonly string[];
@@ -82,4 +85,26 @@ export async function nextIncarnation(registry: Registry, name: string): Promise
     const written = await registry.put(key, String(incarnation), found?.revision ?? 0);
     if (written !== null) return incarnation;
   }
+}
+
+/** Agents and conductors play no requests; they need to know how many blocks there are. */
+export function emptyTrace({ blocks, blockTokens }: LiveSpec): TraceColumns {
+  return {
+    requests: 0,
+    blockTokens,
+    distinctBlocks: blocks,
+    arrivalNs: new Float64Array(0),
+    inputTokens: new Int32Array(0),
+    outputTokens: new Int32Array(0),
+    blockStart: new Int32Array(1),
+    blocks: new Int32Array(0),
+    session: null,
+    parent: null,
+    thinkNs: null,
+    priority: null,
+    tenant: null,
+    sloClass: null,
+    namespace: null,
+    sha256: '',
+  };
 }

@@ -8,6 +8,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type ConfigOptions, configOptions } from '../../config/load.ts';
+import { anchorPolicy } from '../../config/policy-ref.ts';
 import { DEFAULT_PRESET } from '../../config/presets/index.ts';
 import { InputError } from '../../core/errors.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
@@ -17,6 +18,7 @@ import { type LivePlan, type LiveSpec, planOf, SPEC_KEY } from '../../runtime/li
 import { ANY } from '../../runtime/registry/registry.ts';
 import { RegistryServer } from '../../runtime/registry/served.ts';
 import { openTrace } from '../../trace/index.ts';
+import { VERSION } from '../version.ts';
 import { type Child, startChild } from './children.ts';
 import { blockBytesOf, PAGE_BYTES } from './probe.ts';
 import { type LiveResult, readResult } from './results.ts';
@@ -37,6 +39,7 @@ export interface LiveOptions extends ConfigOptions {
   readonly transport: RailKind;
   /** Folder for the fact logs; a temporary one, removed afterwards, when it is not given. */
   readonly logs?: string;
+  readonly onWarning?: (message: string) => void;
   readonly onProgress?: (ended: number, requests: number) => void;
 }
 
@@ -68,15 +71,25 @@ export async function liveReplay(options: LiveOptions): Promise<LiveResult> {
   }
 }
 
+/** Policies' files as every process finds them, and later a replay of the logs. */
+function anchored(options: ConfigOptions): ConfigOptions {
+  const entries = Object.entries(options).map(([key, value]) => [
+    key,
+    typeof value === 'string' ? anchorPolicy(value, process.cwd()) : value,
+  ]);
+  return Object.fromEntries(entries) as ConfigOptions;
+}
+
 async function specOf(options: LiveOptions, trace: TraceColumns, logs: string): Promise<LiveSpec> {
   const { nodes, speed, transport } = options;
   if (nodes < 2) throw new InputError(`found ${nodes}, expected at least 2`, '--nodes');
   const config = options.config ?? DEFAULT_PRESET;
   const groups = [`cluster.groups.0.count=${nodes - 1}`, 'cluster.groups.1.count=1'];
   const spec: LiveSpec = {
+    version: VERSION,
     config: existsSync(config) ? resolve(config) : config,
     sets: [...groups, ...(options.sets ?? [])],
-    options: configOptions(options),
+    options: anchored(configOptions(options)),
     blockTokens: trace.blockTokens,
     blocks: trace.distinctBlocks,
     speed,
@@ -108,6 +121,7 @@ async function run(options: LiveOptions, live: LivePlan, trace: TraceColumns): P
     server,
     trace,
     onError: failed,
+    ...(options.onWarning === undefined ? {} : { onWarning: options.onWarning }),
   });
   const work = async () => {
     await server.registry.put(SPEC_KEY, JSON.stringify(live.spec), ANY);

@@ -1,12 +1,11 @@
 /** What a live run was, from the fact logs and statistics that its processes left. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Transfer } from '../../core/host.ts';
-import { type LogEntry, readSegment } from '../../core/log.ts';
-import type { Address } from '../../core/topology.ts';
+import type { LogEntry } from '../../core/log.ts';
+import { type Address, AddressBook } from '../../core/topology.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import { Recorder } from '../../metrics/recorder.ts';
 import { type Result, summarise } from '../../metrics/result.ts';
+import { factsInOrder, logFiles, logStats } from '../../runtime/live/fact-log-reader.ts';
 import type { MemberStats } from '../../runtime/live/member.ts';
 import type { LivePlan } from '../../runtime/live/spec.ts';
 import { VERSION } from '../version.ts';
@@ -30,17 +29,11 @@ export function readResult(
   trace: TraceColumns,
 ): LiveResult {
   const recorder = new Recorder(plan.topology, trace.requests);
-  const entries: { to: Address; entry: LogEntry }[] = [];
-  const stats: MemberStats[] = [];
-  for (const file of readdirSync(folder).sort()) {
-    const bytes = readFileSync(join(folder, file));
-    if (file.endsWith('.json')) stats.push(JSON.parse(bytes.toString()) as MemberStats);
-    if (!file.endsWith('.log')) continue;
-    const to = Number(file.slice(0, file.indexOf('.')));
-    for (const entry of readSegment(new Uint8Array(bytes)).entries) entries.push({ to, entry });
-  }
-  entries.sort((a, b) => a.entry.fact.atNs - b.entry.fact.atNs);
-  for (const { to, entry } of entries) observe(recorder, to, entry);
+  const addresses = new AddressBook(plan.topology);
+  const stats = logStats<MemberStats>(folder);
+  const files = logFiles(folder);
+  const at = new Map(files.map((file) => [file, addresses.find(file.machine)]));
+  for (const { file, entry } of factsInOrder(files)) observe(recorder, at.get(file)!, entry);
   const sum = (of: (stats: MemberStats) => number) => stats.reduce((all, s) => all + of(s), 0);
   const result = summarise({
     recorder,
