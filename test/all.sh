@@ -19,6 +19,7 @@ need g++ g++
 need make make
 need fio fio
 need binutils objdump
+need openssl openssl
 # Real verbs without hardware: a virtual machine with Soft-RoCE (test/e2e/verbs/vm.sh).
 need qemu-system-x86 qemu-system-x86_64
 need_file busybox-static /usr/share/doc/busybox-static

@@ -12,6 +12,12 @@ Examples:
   moontide live replay demo --nodes 4 --limit 300 --speed 20
   moontide live replay mooncake:trace.jsonl --nodes 4 --limit 1000 --utilisation 0.7 --json`;
 
+const SECURITY = `
+The token of the cluster is read from MOONTIDE_TOKEN. Beyond loopback it needs 24 random characters
+(openssl rand -hex 16), or all members need certificates of one authority; the files can be given
+as MOONTIDE_TLS_CERT, MOONTIDE_TLS_KEY and MOONTIDE_TLS_CA too. A certificate with the URI
+moontide://NAME is for the member NAME alone. etcd is asked with the same certificate.`;
+
 interface ReplayFlags extends ConfigOptions {
   readonly config: string;
   readonly set: string[];
@@ -29,6 +35,9 @@ interface PartFlags {
   readonly node?: number;
   readonly name?: string;
   readonly listen: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsCa?: string;
 }
 
 export function addLiveCommand(program: Command): void {
@@ -73,7 +82,10 @@ function addPart(live: Command, role: 'agent' | 'conductor', description: string
     .description(description)
     .requiredOption('--hub <host:port>', "the process that serves the cluster's registry")
     .option('--listen <host:port>', 'where peers reach it', '127.0.0.1:0')
-    .addHelpText('after', '\nThe token of the cluster is read from MOONTIDE_TOKEN.')
+    .option('--tls-cert <file>', 'mutual TLS: own certificate, PEM')
+    .option('--tls-key <file>', 'its key')
+    .option('--tls-ca <file>', 'the authority that signs the certificates of the cluster')
+    .addHelpText('after', SECURITY)
     .action((flags: PartFlags) => runPart(role, flags));
 }
 
@@ -108,8 +120,12 @@ async function replayLive(trace: string, flags: ReplayFlags): Promise<void> {
 
 async function runPart(role: 'agent' | 'conductor', flags: PartFlags): Promise<void> {
   const { LiveMember } = await import('../runtime/live/member.ts');
-  const token = process.env.MOONTIDE_TOKEN ?? '';
-  if (token === '') throw new InputError('found no MOONTIDE_TOKEN, expected the cluster token');
+  const { tlsFrom } = await import('../runtime/control/security.ts');
+  const tls = tlsFrom(flags, process.env);
+  const token = process.env.MOONTIDE_TOKEN || null;
+  if (token === null && tls === null) {
+    throw new InputError('found no MOONTIDE_TOKEN, expected the cluster token, or --tls-cert');
+  }
   const { node = -1, hub, listen } = flags;
   let stop: (error: unknown) => void = () => {};
   const stopped = new Promise<unknown>((resolve) => {
@@ -121,6 +137,7 @@ async function runPart(role: 'agent' | 'conductor', flags: PartFlags): Promise<v
     node,
     listen,
     token,
+    tls,
     registry: { hub },
     onError: (error) => stop(error),
     onWarning: warn,

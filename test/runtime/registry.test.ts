@@ -10,6 +10,8 @@ import { RegistryServer, RemoteRegistry } from '../../src/runtime/registry/serve
 import { EtcdCluster, hasEtcd, NO_ETCD } from '../support/etcd.ts';
 
 const CI = process.env.CI === 'true';
+/** Of links made so far. */
+let lives = 0;
 
 /** What a suite needs: two clients of one registry, empty. */
 interface Clients {
@@ -131,7 +133,7 @@ describe('the registry of another process', () => {
     const links = async (name: string, handler: LinkHandler) => {
       const made = new Links({
         name,
-        incarnation: 0,
+        life: ++lives,
         listen: '127.0.0.1:0',
         token: 'test',
         serverCredentials: ServerCredentials.createInsecure(),

@@ -40,7 +40,7 @@ export async function liveCluster({ plan, trace, rail, observers }: LiveOptions)
   for (const name of names) {
     const links: Links = new Links({
       name,
-      incarnation: 0,
+      life: 1,
       listen: '127.0.0.1:0',
       token: 'test',
       serverCredentials: ServerCredentials.createInsecure(),
@@ -54,6 +54,7 @@ export async function liveCluster({ plan, trace, rail, observers }: LiveOptions)
     ports.set(name, await links.listen());
     const process = new LiveProcess({
       topology,
+      blocks: trace.distinctBlocks,
       costs: tinyCosts(topology),
       speed: 1,
       originNs,

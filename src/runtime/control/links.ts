@@ -4,7 +4,6 @@
  * frame. When either direction breaks both end, both sides are told once, and the next message
  * opens the channel anew (CORE.md, protocol 1).
  */
-import { timingSafeEqual } from 'node:crypto';
 import {
   type ChannelCredentials,
   Client,
@@ -16,16 +15,22 @@ import {
   type sendUnaryData,
   status,
 } from '@grpc/grpc-js';
-import { decode, encode } from '../../core/codec.ts';
 import { InputError } from '../../core/errors.ts';
+import { decodeFrame, encodeFrame, FRAME_BYTES_MAX } from './frames.ts';
+import { Guard } from './guard.ts';
+import { certifiedNames, hostPort, sameToken } from './security.ts';
 
 /** Version of what crosses a link. */
-export const PROTOCOL = 1;
-/** One frame; a larger one breaks the link. An inventory of a million blocks has about 5 MB. */
-const FRAME_BYTES_MAX = 64 << 20;
+export const PROTOCOL = 2;
 /** Messages that may wait for a slow peer; more break the link. */
 const WAITING_MAX = 100_000;
 const PING_MS = 2000;
+/** A connection that carries no stream for this long is closed. */
+const IDLE_MS = 60_000;
+/** Streams of one connection at once: a peer has one, and one that is ending. */
+const STREAMS_MAX = 8;
+/** Names that peers may have in a process's life. */
+const PEERS_MAX = 10_000;
 const SERVICE = '/moontide.Control/Messages';
 
 const pass = (bytes: Buffer): Buffer => bytes;
@@ -50,7 +55,8 @@ export interface LinkHandler {
 export interface LinkOptions {
   /** Of this process, unique in the cluster. */
   readonly name: string;
-  readonly incarnation: number;
+  /** Grows with every start of it: streams of an earlier life are refused. */
+  readonly life: number;
   /** `host:port` to listen on; port 0 takes a free one. */
   readonly listen: string;
   /** Shared by the cluster; peers without it are refused. Null: none is asked for. */
@@ -60,6 +66,21 @@ export interface LinkOptions {
   /** Where a peer listens; null while it is not known: then where its own stream says. */
   readonly endpointOf: (peer: string) => string | null;
   readonly handler: LinkHandler;
+  /** How long a connection may stay without showing who it is. Default: 5 s. */
+  readonly helloMs?: number;
+}
+
+/** What has crossed the links of a process, and what was wrong. Each only grows. */
+export interface LinkCounts {
+  messagesIn: number;
+  messagesOut: number;
+  bytesIn: number;
+  bytesOut: number;
+  resets: number;
+  /** Of these, because a peer sent what it must not. */
+  nonsense: number;
+  /** Streams of strangers: no token, another version, an earlier life. */
+  refused: number;
 }
 
 /** A peer's stream, and how it is ended. */
@@ -73,8 +94,12 @@ interface Link {
   client: Client | null;
   outgoing: ClientWritableStream<Buffer> | null;
   incoming: Incoming | null;
-  /** Of the peer, as its stream said. */
-  incarnation: number;
+  /** Of the peer, and the number of its stream in that life, as it said: -1 before it came. */
+  life: number;
+  stream: number;
+  /** Frames of the stream to the peer, and of the one from it. */
+  framesOut: number;
+  framesIn: number;
   endpoint: string | null;
   waiting: unknown[];
   due: boolean;
@@ -83,8 +108,19 @@ interface Link {
 export class Links {
   private readonly options: LinkOptions;
   private readonly server: Server;
+  private readonly guard: Guard;
   private readonly links = new Map<string, Link>();
   private closed = false;
+  private streams = 0;
+  readonly counts: LinkCounts = {
+    messagesIn: 0,
+    messagesOut: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    resets: 0,
+    nonsense: 0,
+    refused: 0,
+  };
   /** Port that it listens on, once `listen` has resolved. */
   port = 0;
 
@@ -94,7 +130,11 @@ export class Links {
       'grpc.max_receive_message_length': FRAME_BYTES_MAX,
       'grpc.keepalive_time_ms': PING_MS,
       'grpc.keepalive_timeout_ms': PING_MS,
+      'grpc.max_connection_idle_ms': IDLE_MS,
+      'grpc.max_concurrent_streams': STREAMS_MAX,
     });
+    const injector = this.server.createConnectionInjector(options.serverCredentials);
+    this.guard = new Guard((socket) => injector.injectConnection(socket), options.helloMs);
     this.server.addService(
       { Messages: METHOD },
       {
@@ -103,18 +143,25 @@ export class Links {
     );
   }
 
-  listen(): Promise<number> {
-    const { listen, serverCredentials } = this.options;
-    return new Promise((resolve, reject) => {
-      this.server.bindAsync(listen, serverCredentials, (error, port) => {
-        if (error !== null) {
-          reject(new InputError(`found ${listen} in use or not ours: ${error.message}`));
-          return;
-        }
-        this.port = port;
-        resolve(port);
-      });
-    });
+  /** @throws InputError for an address that can't be listened on */
+  async listen(): Promise<number> {
+    const { host, port } = hostPort(this.options.listen, '--listen');
+    this.port = await this.guard.listen(host, port);
+    return this.port;
+  }
+
+  /** Connections that were put out because they never showed who they are. */
+  get putOut(): number {
+    return this.guard.putOut;
+  }
+
+  /** Peers with a channel open now. */
+  get open(): number {
+    let open = 0;
+    for (const { outgoing, incoming } of this.links.values()) {
+      if (outgoing !== null || incoming !== null) open++;
+    }
+    return open;
   }
 
   /** Sends in order; without a channel one is opened. What can't be sent ends in a reset. */
@@ -134,7 +181,9 @@ export class Links {
   /** The peer is gone, or another one has its name: ends the channel. */
   drop(peer: string, cause: string): void {
     const link = this.links.get(peer);
-    if (link !== undefined) this.reset(link, cause);
+    if (link === undefined) return;
+    link.life = -1;
+    this.reset(link, cause);
   }
 
   async close(): Promise<void> {
@@ -142,6 +191,7 @@ export class Links {
     for (const link of this.links.values()) this.cut(link);
     this.links.clear();
     this.server.forceShutdown();
+    this.guard.close();
   }
 
   private link(peer: string): Link {
@@ -152,7 +202,10 @@ export class Links {
         client: null,
         outgoing: null,
         incoming: null,
-        incarnation: -1,
+        life: -1,
+        stream: -1,
+        framesOut: 0,
+        framesIn: 0,
         endpoint: null,
         waiting: [],
         due: false,
@@ -167,19 +220,21 @@ export class Links {
   private flush(link: Link): void {
     link.due = false;
     if (this.closed || link.waiting.length === 0) return;
-    const outgoing = link.outgoing ?? this.open(link);
+    const outgoing = link.outgoing ?? this.connect(link);
     if (outgoing === null) {
       this.reset(link, `${link.peer} is not a member`);
       return;
     }
     // The peer is slow: what comes meanwhile waits, and goes as one frame.
     if (outgoing.writableNeedDrain) return;
-    const frame = Buffer.from(encode(link.waiting));
+    const frame = encodeFrame(++link.framesOut, link.waiting);
+    this.counts.messagesOut += link.waiting.length;
+    this.counts.bytesOut += frame.length;
     link.waiting = [];
     outgoing.write(frame);
   }
 
-  private open(link: Link): ClientWritableStream<Buffer> | null {
+  private connect(link: Link): ClientWritableStream<Buffer> | null {
     const endpoint = this.options.endpointOf(link.peer) ?? link.endpoint;
     if (endpoint === null) return null;
     const client = new Client(endpoint, this.options.channelCredentials, {
@@ -202,16 +257,18 @@ export class Links {
     outgoing.on('error', () => {});
     link.client = client;
     link.outgoing = outgoing;
+    link.framesOut = 0;
     return outgoing;
   }
 
   private metadata(): Metadata {
-    const { name, incarnation, token, listen } = this.options;
+    const { name, life, token, listen } = this.options;
     const metadata = new Metadata();
     metadata.set('moontide-endpoint', listen.replace(/:\d+$/, `:${this.port}`));
     metadata.set('moontide-protocol', String(PROTOCOL));
     metadata.set('moontide-name', name);
-    metadata.set('moontide-incarnation', String(incarnation));
+    metadata.set('moontide-life', String(life));
+    metadata.set('moontide-stream', String(++this.streams));
     if (token !== null) metadata.set('moontide-token', token);
     return metadata;
   }
@@ -219,19 +276,23 @@ export class Links {
   // --- receiving ------------------------------------------------------------------------------
 
   private accept(call: Incoming['call'], answer: Incoming['answer']): void {
-    const refused = this.refusal(call.metadata);
+    const refused = this.refusal(call);
     if (refused !== null) {
+      this.counts.refused++;
       answer({ code: status.PERMISSION_DENIED, details: refused });
       return;
     }
+    this.guard.admit(call.getPeer());
     const name = text(call.metadata, 'moontide-name');
     const link = this.link(name);
     // A second stream of a peer: it began anew, and what it sent before is over.
     if (link.incoming !== null) this.reset(link, `${name} opened its channel again`);
     const incoming = { call, answer };
     link.incoming = incoming;
-    link.incarnation = Number(text(call.metadata, 'moontide-incarnation'));
+    link.life = Number(text(call.metadata, 'moontide-life'));
+    link.stream = Number(text(call.metadata, 'moontide-stream'));
     link.endpoint = text(call.metadata, 'moontide-endpoint');
+    link.framesIn = 0;
     const ended = (cause: string) => {
       if (link.incoming === incoming) this.reset(link, cause);
     };
@@ -244,33 +305,54 @@ export class Links {
   }
 
   /** Why a stream is not taken; null: it is. */
-  private refusal(metadata: Metadata): string | null {
+  private refusal(call: Incoming['call']): string | null {
     const { token } = this.options;
+    const { metadata } = call;
     const protocol = text(metadata, 'moontide-protocol');
     if (protocol !== String(PROTOCOL)) {
-      return `found protocol ${protocol || 'none'}, expected ${PROTOCOL}`;
+      return `found protocol ${protocol.slice(0, 16) || 'none'}, expected ${PROTOCOL}`;
     }
-    if (token !== null && !equal(text(metadata, 'moontide-token'), token)) return 'wrong token';
-    if (!/^[\w.-]{1,128}$/.test(text(metadata, 'moontide-name'))) return 'no name';
-    if (!/^\d{1,15}$/.test(text(metadata, 'moontide-incarnation'))) return 'no incarnation';
+    if (token !== null && !sameToken(text(metadata, 'moontide-token'), token)) return 'wrong token';
+    const name = text(metadata, 'moontide-name');
+    if (!/^[\w.-]{1,128}$/.test(name)) return 'no name';
+    const names = certifiedNames(call.getAuthContext().sslPeerCertificate?.subjectaltname);
+    if (names.length > 0 && !names.includes(name)) return `a certificate of ${names[0]}`;
+    if (!/^\d{1,15}$/.test(text(metadata, 'moontide-life'))) return 'no life';
+    if (!/^\d{1,15}$/.test(text(metadata, 'moontide-stream'))) return 'no stream';
     if (!/^[\w.[\]:-]{3,260}$/.test(text(metadata, 'moontide-endpoint'))) return 'no endpoint';
+    return this.late(name, metadata);
+  }
+
+  /** A stream that was here before, or whose sender has been followed by another. */
+  private late(name: string, metadata: Metadata): string | null {
+    const link = this.links.get(name);
+    if (link === undefined) return this.links.size < PEERS_MAX ? null : 'too many peers';
+    const life = Number(text(metadata, 'moontide-life'));
+    const stream = Number(text(metadata, 'moontide-stream'));
+    if (life < link.life) return 'an earlier life';
+    if (life === link.life && stream <= link.stream) return 'an earlier stream';
     return null;
   }
 
+  /** Whatever a peer's bytes do to us ends its channel, and nothing else. */
   private receive(link: Link, frame: Buffer): void {
+    this.counts.bytesIn += frame.length;
     try {
-      const messages = decode(new Uint8Array(frame.buffer, frame.byteOffset, frame.length));
-      if (!Array.isArray(messages)) throw new InputError('found no list of messages');
+      const bytes = new Uint8Array(frame.buffer, frame.byteOffset, frame.length);
+      const messages = decodeFrame(bytes, ++link.framesIn);
+      this.counts.messagesIn += messages.length;
       for (const message of messages) this.options.handler.onMessage(link.peer, message);
     } catch (error) {
-      if (!(error instanceof InputError)) throw error;
-      this.reset(link, `it sent nonsense: ${error.message}`);
+      this.counts.nonsense++;
+      const fault = error instanceof InputError ? '' : `${(error as Error).name}: `;
+      this.reset(link, `it sent nonsense: ${fault}${(error as Error).message}`);
     }
   }
 
   // --- ends -----------------------------------------------------------------------------------
 
   private reset(link: Link, cause: string): void {
+    this.counts.resets++;
     this.cut(link);
     link.waiting = [];
     this.options.handler.onReset(link.peer, cause);
@@ -289,10 +371,4 @@ export class Links {
 
 function text(metadata: Metadata, key: string): string {
   return String(metadata.get(key)[0] ?? '');
-}
-
-/** In a time that does not tell how much of it is right. */
-function equal(found: string, expected: string): boolean {
-  const [a, b] = [Buffer.from(found), Buffer.from(expected)];
-  return a.length === b.length && timingSafeEqual(a, b);
 }

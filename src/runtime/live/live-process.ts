@@ -11,6 +11,7 @@ import type { Body, Message } from '../../core/messages.ts';
 import type { Observer } from '../../core/observer.ts';
 import { type Address, AddressBook, type Topology } from '../../core/topology.ts';
 import type { Links } from '../control/links.ts';
+import { MessageSchema } from '../control/message-schema.ts';
 import { LoopbackGpus } from '../loopback-gpus.ts';
 import { Rank, RealTime } from '../real-time.ts';
 import type { LiveMemory } from './live-memory.ts';
@@ -29,6 +30,8 @@ const EARLY_MAX = 100_000;
 
 export interface LiveProcessOptions {
   readonly topology: Topology;
+  /** Distinct block ids that the cluster knows. */
+  readonly blocks: number;
   /** Per instance of the topology. */
   readonly costs: readonly CostModel[];
   readonly speed: number;
@@ -55,6 +58,7 @@ export class LiveProcess {
   readonly clock: RealTime;
   private readonly options: LiveProcessOptions;
   private readonly addresses: AddressBook;
+  private readonly schema: MessageSchema;
   private readonly gpus = new Map<number, LoopbackGpus>();
   private readonly local: Address[] = [];
   /** For a machine that is about to be here: a conductor that was elected this moment. */
@@ -65,6 +69,7 @@ export class LiveProcess {
   constructor(options: LiveProcessOptions) {
     this.options = options;
     this.addresses = new AddressBook(options.topology);
+    this.schema = new MessageSchema(options.topology, options.blocks);
     const seen: Observer = { onFact: (_, fact) => this.prompts.note(fact) };
     const { originNs, speed, onError } = options;
     const observers = [seen, ...options.observers];
@@ -106,7 +111,8 @@ export class LiveProcess {
   receive(process: string, letter: unknown): void {
     const [kind, ...rest] = letterOf(letter);
     if (kind === 'message') {
-      const [from, to, body] = rest as [Address, Address, Message];
+      const [from, to, found] = rest as [Address, Address, unknown];
+      const body = this.schema.check(from, to, found);
       if (this.options.processOf(from) !== process) {
         throw new InputError(`found a message of machine ${from}, which is not its own`);
       }
@@ -114,6 +120,10 @@ export class LiveProcess {
       else if (this.early.length < EARLY_MAX) this.early.push({ to, from, body });
     } else if (kind === 'offer') {
       const [offer] = rest as [StreamOffer];
+      this.schema.checkOffer(offer);
+      if (this.options.processOf(this.addresses.store(offer.node)) !== process) {
+        throw new InputError(`found an offer of node ${offer.node}, which is not its own`);
+      }
       const answer = (ok: boolean) => this.say(process, ['taken', offer.transfer, ok]);
       if (this.node === null) answer(false);
       else this.node.transfers.take(offer, answer);
@@ -273,12 +283,9 @@ function letterOf(found: unknown): Letter {
   const letter = found as Letter;
   const whole =
     Array.isArray(found) &&
-    ((letter[0] === 'message' &&
-      Number.isInteger(letter[1]) &&
-      Number.isInteger(letter[2]) &&
-      typeof letter[3]?.kind === 'string') ||
-      (letter[0] === 'offer' && Array.isArray(letter[1]?.slots)) ||
-      (letter[0] === 'taken' && Number.isInteger(letter[1])));
+    ((letter[0] === 'message' && Number.isInteger(letter[1]) && Number.isInteger(letter[2])) ||
+      letter[0] === 'offer' ||
+      (letter[0] === 'taken' && Number.isInteger(letter[1]) && typeof letter[2] === 'boolean'));
   if (!whole) throw new InputError('found no message');
   return letter;
 }

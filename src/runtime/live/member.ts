@@ -2,13 +2,13 @@
  * One process of a live cluster from its start to its end: joins the registry, finds the others,
  * hosts its machines, writes its fact logs.
  */
-import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
 import { policiesText } from '../../config/policies.ts';
 import { type Cluster, wireCluster } from '../../config/wire.ts';
 import { type Log, type LoggedMachine, recordHost, recordMachine } from '../../core/log.ts';
 import { type Address, AddressBook, CONDUCTOR, WORKLOAD } from '../../core/topology.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import { Links } from '../control/links.ts';
+import { channelCredentials, checkBind, serverCredentials, type Tls } from '../control/security.ts';
 import { DataPlane, PLANE_DEFAULTS, type Segment } from '../data-plane.ts';
 import { loadNative } from '../native.ts';
 import { type Campaign, campaign, type Leadership } from '../registry/election.ts';
@@ -27,6 +27,7 @@ import {
   type LiveSpec,
   MEMBERS,
   type Member,
+  memberOf,
   nextIncarnation,
   planOf,
   readSpec,
@@ -44,7 +45,10 @@ export interface MemberOptions {
   readonly node: number;
   /** `host:port` to listen on. */
   readonly listen: string;
-  readonly token: string;
+  /** Null: none is asked for; then there must be `tls`, or nobody but this machine listens. */
+  readonly token: string | null;
+  /** Mutual TLS on all channels, and with etcd. */
+  readonly tls?: Tls | null;
   /** etcd's endpoints, or where the process listens that serves a registry. */
   readonly registry:
     | { readonly etcd: readonly string[]; readonly prefix: string }
@@ -90,16 +94,19 @@ export class LiveMember {
   private wrongBytes = 0;
   private onLeader: (() => void)[] = [];
 
-  constructor(options: MemberOptions, incarnationHint = 0) {
+  /** @throws InputError where strangers could reach it */
+  constructor(options: MemberOptions) {
     this.options = options;
     this.name = options.name;
+    const security = { token: options.token, tls: options.tls ?? null };
+    checkBind(options.listen, security, '--listen');
     this.links = new Links({
       name: options.name,
-      incarnation: incarnationHint,
+      life: Date.now(),
       listen: options.listen,
       token: options.token,
-      serverCredentials: ServerCredentials.createInsecure(),
-      channelCredentials: ChannelCredentials.createInsecure(),
+      serverCredentials: serverCredentials(security),
+      channelCredentials: channelCredentials(security),
       endpointOf: (peer) => this.endpointOf(peer),
       handler: {
         onMessage: (peer, message) => this.receive(peer, message),
@@ -111,7 +118,10 @@ export class LiveMember {
     if (server !== undefined) this.registry = server.registry;
     else if ('etcd' in registry) {
       const { etcd: endpoints, prefix } = registry;
-      this.registry = new EtcdRegistry({ endpoints, prefix, credentials: null });
+      const { tls } = security;
+      const credentials =
+        tls === null ? null : { rootCertificate: tls.ca, privateKey: tls.key, certChain: tls.cert };
+      this.registry = new EtcdRegistry({ endpoints, prefix, credentials });
     } else {
       this.remote = new RemoteRegistry(HUB, (peer, letter) => this.links.send(peer, letter));
       this.registry = this.remote;
@@ -139,8 +149,8 @@ export class LiveMember {
     void this.lease.lost.then(() => this.options.onError(new RegistryError('membership lost')));
     await this.lease.put(MEMBERS + this.name, JSON.stringify(member), ANY);
     await this.registry.watch(MEMBERS, (entries) => {
-      const members = [...entries.values()].map(({ value }) => JSON.parse(value) as Member);
-      this.onMembers(members);
+      const members = [...entries.values()].map(({ value }) => memberOf(value));
+      this.onMembers(members.filter((found) => found !== null));
     });
     await this.registry.watch(LEADER_KEY, (entries) => {
       this.onLeaderChange(entries.get(LEADER_KEY)?.value ?? null);
@@ -203,6 +213,7 @@ export class LiveMember {
     const addresses = new AddressBook(topology);
     const process = new LiveProcess({
       topology,
+      blocks: spec.blocks,
       costs: resolved.truth,
       speed: spec.speed,
       originNs: BigInt(spec.originNs),

@@ -49,6 +49,26 @@ export interface Member {
   readonly segment: string | null;
 }
 
+/** An entry of the registry as a member; null for what is none. */
+export function memberOf(value: string): Member | null {
+  let found: unknown;
+  try {
+    found = JSON.parse(value);
+  } catch {
+    return null;
+  }
+  if (found === null || typeof found !== 'object') return null;
+  const { name, role, node, endpoint, incarnation, segment } = found as Partial<Member>;
+  const whole =
+    typeof name === 'string' &&
+    (role === 'agent' || role === 'conductor' || role === 'ingress') &&
+    Number.isSafeInteger(node) &&
+    typeof endpoint === 'string' &&
+    Number.isSafeInteger(incarnation) &&
+    (segment === null || typeof segment === 'string');
+  return whole ? (found as Member) : null;
+}
+
 export interface LivePlan {
   readonly spec: LiveSpec;
   readonly resolved: ResolvedConfig;

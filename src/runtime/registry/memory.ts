@@ -91,6 +91,11 @@ export class MemoryRegistry implements Registry {
     for (const [key, owner] of this.owners) if (owner === lease) this.drop(key);
   }
 
+  /** Entries now. */
+  get size(): number {
+    return this.entries.size;
+  }
+
   private drop(key: string): void {
     this.owners.delete(key);
     if (!this.entries.delete(key)) return;

@@ -5,6 +5,7 @@
 import { InputError } from '../../core/errors.ts';
 import { type MemoryLease, MemoryRegistry } from './memory.ts';
 import {
+  ANY,
   type Entry,
   type Expected,
   type Lease,
@@ -36,10 +37,24 @@ type Answer =
 type Say = (peer: string, letter: readonly ['registry', Ask | Answer]) => void;
 
 const TTL_MS_MAX = 3_600_000;
+const KEY_CHARS_MAX = 512;
+/** A member's segment is the largest: some KB for each rail. */
+const VALUE_CHARS_MAX = 4 << 20;
+/** Of all entries together. */
+const ENTRIES_MAX = 100_000;
+/** Watches and leases of one client. */
+const HELD_MAX = 64;
+const CLIENTS_MAX = 10_000;
+/** Below these a name is its owner's own: nobody else writes there. */
+const OWNED = /^(?:members|incarnations)\/(.*)$/;
+/** Here a client puts its own name, or nothing. */
+const LED = 'leader/';
 
 interface Client {
   readonly watches: Map<number, Watch>;
   readonly leases: Map<number, MemoryLease>;
+  /** Watches and leases that are being made. */
+  opening: number;
 }
 
 export class RegistryServer {
@@ -77,17 +92,26 @@ export class RegistryServer {
         return answer([...(await registry.list(ask[2])).values()]);
       case 'put': {
         const [, , key, value, expected, leaseId] = ask;
+        this.checkOwner(peer, key);
+        if (key.startsWith(LED) && value !== peer) {
+          throw new RegistryError(`found ${peer} electing another`);
+        }
+        if (registry.size >= ENTRIES_MAX) throw new RegistryError('the registry is full');
         if (leaseId === 0) return answer(await registry.put(key, value, expected));
         const lease = client.leases.get(leaseId);
         if (lease === undefined) throw new RegistryError('the lease has ended');
         return answer(await lease.put(key, value, expected));
       }
       case 'remove':
+        this.checkOwner(peer, ask[2]);
         return answer(await registry.remove(ask[2], ask[3]));
       case 'watch': {
-        const watch = await registry.watch(ask[2], (entries) => {
+        checkRoom(client);
+        const before = client.watches.get(ask[1]);
+        const tell = (entries: Snapshot) =>
           this.say(peer, ['registry', ['changed', ask[1], [...entries.values()]]]);
-        });
+        const watch = await opening(client, registry.watch(ask[2], tell));
+        void before?.close();
         client.watches.set(ask[1], watch);
         return answer(null);
       }
@@ -96,10 +120,16 @@ export class RegistryServer {
         client.watches.delete(ask[1]);
         return;
       case 'lease': {
-        const lease = await registry.lease(ask[2]);
+        checkRoom(client);
+        const lease = await opening(client, registry.lease(ask[2]));
         lease.keepAlive();
         client.leases.set(ask[1], lease);
-        void lease.lost.then(() => this.say(peer, ['registry', ['lost', ask[1]]]));
+        void lease.lost.then(() => {
+          // A client that began anew counts from one again.
+          if (client.leases.get(ask[1]) !== lease) return;
+          client.leases.delete(ask[1]);
+          this.say(peer, ['registry', ['lost', ask[1]]]);
+        });
         return answer(null);
       }
       case 'alive':
@@ -111,30 +141,70 @@ export class RegistryServer {
     }
   }
 
+  private checkOwner(peer: string, key: string): void {
+    const owner = OWNED.exec(key)?.[1];
+    if (owner === undefined || owner === peer) return;
+    throw new RegistryError(`found ${peer} writing ${key}, which is not its own`);
+  }
+
   private client(peer: string): Client {
     let client = this.clients.get(peer);
     if (client === undefined) {
-      client = { watches: new Map(), leases: new Map() };
+      if (this.clients.size >= CLIENTS_MAX) throw new RegistryError('too many clients');
+      client = { watches: new Map(), leases: new Map(), opening: 0 };
       this.clients.set(peer, client);
     }
     return client;
   }
 }
 
+function checkRoom({ watches, leases, opening }: Client): void {
+  if (watches.size + leases.size + opening >= HELD_MAX) {
+    throw new RegistryError(`found ${HELD_MAX} watches and leases of one client, expected fewer`);
+  }
+}
+
+async function opening<T>(client: Client, step: Promise<T>): Promise<T> {
+  client.opening++;
+  try {
+    return await step;
+  } finally {
+    client.opening--;
+  }
+}
+
+const isId = (found: unknown) => Number.isSafeInteger(found) && (found as number) > 0;
+const isKey = (found: unknown) => typeof found === 'string' && found.length <= KEY_CHARS_MAX;
+const isValue = (found: unknown) => typeof found === 'string' && found.length <= VALUE_CHARS_MAX;
+const isExpected = (found: unknown) => Number.isSafeInteger(found) && (found as number) >= ANY;
+const isTtl = (found: unknown) => typeof found === 'number' && found >= 1 && found <= TTL_MS_MAX;
+const isLease = (found: unknown) => found === 0 || isId(found);
+
+/** What follows the id, by the kind of question. */
+const QUESTIONS: Readonly<Record<Ask[0], readonly ((found: unknown) => boolean)[]>> = {
+  get: [isKey],
+  list: [isKey],
+  put: [isKey, isValue, isExpected, isLease],
+  remove: [isKey, isExpected],
+  watch: [isKey],
+  unwatch: [],
+  lease: [isTtl],
+  alive: [],
+  end: [],
+};
+
 /** @throws InputError */
 function askOf(found: unknown): Ask {
-  const ask = found as Ask;
-  const whole = Array.isArray(found) && Number.isInteger(ask[1]) && ask[1] > 0;
-  if (!whole) throw new InputError('found no question to the registry');
-  const text = ['get', 'list', 'put', 'remove', 'watch'].includes(ask[0]);
-  const key = ask[2] as unknown;
-  const good = text
-    ? typeof key === 'string' && (ask[0] !== 'put' || typeof ask[3] === 'string')
-    : ask[0] === 'lease'
-      ? typeof key === 'number' && key > 0 && key <= TTL_MS_MAX
-      : ['unwatch', 'alive', 'end'].includes(ask[0]);
+  const [kind, id, ...rest] = Array.isArray(found) ? (found as unknown[]) : [];
+  const known = typeof kind === 'string' && Object.hasOwn(QUESTIONS, kind);
+  const checks = known ? QUESTIONS[kind as Ask[0]] : null;
+  const good =
+    checks !== null &&
+    isId(id) &&
+    rest.length === checks.length &&
+    checks.every((check, i) => check(rest[i]));
   if (!good) throw new InputError('found no question to the registry');
-  return ask;
+  return found as Ask;
 }
 
 interface Waiting {

@@ -12,6 +12,7 @@ import { anchorPolicy } from '../../config/policy-ref.ts';
 import { DEFAULT_PRESET } from '../../config/presets/index.ts';
 import { InputError } from '../../core/errors.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
+import { tlsFrom } from '../../runtime/control/security.ts';
 import type { RailKind } from '../../runtime/data-plane.ts';
 import { HUB, LiveMember } from '../../runtime/live/member.ts';
 import { type LivePlan, type LiveSpec, planOf, SPEC_KEY } from '../../runtime/live/spec.ts';
@@ -117,6 +118,7 @@ async function run(options: LiveOptions, live: LivePlan, trace: TraceColumns): P
     node: -1,
     listen: '127.0.0.1:0',
     token,
+    tls: tlsFrom({}, process.env),
     registry: { hub: '' },
     server,
     trace,
