@@ -27,11 +27,14 @@ interface ReplayFlags extends ConfigOptions {
   readonly utilisation?: number;
   readonly transport: string;
   readonly logs?: string;
+  readonly etcd: number;
+  readonly conductors: number;
   readonly json?: true;
 }
 
 interface PartFlags {
-  readonly hub: string;
+  readonly registry?: string;
+  readonly hub?: string;
   readonly node?: number;
   readonly name?: string;
   readonly listen: string;
@@ -70,7 +73,9 @@ function addReplay(live: Command): void {
       numberOption('--utilisation', 0, false),
     )
     .option('--transport <kind>', 'how blocks move: local, tcp or fabric', 'local')
-    .option('--logs <dir>', 'keep the fact logs here')
+    .option('--logs <dir>', 'keep fact logs here')
+    .option('--etcd <n>', 'members of a real etcd', numberOption('--etcd', 0, true), 0)
+    .option('--conductors <n>', 'one leads', numberOption('--conductors', 1, true), 1)
     .option('--json', 'print the result alone, as JSON')
     .addHelpText('after', EXAMPLES)
     .action(replayLive);
@@ -80,7 +85,8 @@ function addPart(live: Command, role: 'agent' | 'conductor', description: string
   return live
     .command(role)
     .description(description)
-    .requiredOption('--hub <host:port>', "the process that serves the cluster's registry")
+    .option('--registry <url>', 'etcd://host:port,host:port/prefix or hub://host:port')
+    .option('--hub <host:port>', 'short for --registry hub://host:port')
     .option('--listen <host:port>', 'where peers reach it', '127.0.0.1:0')
     .option('--tls-cert <file>', 'mutual TLS: own certificate, PEM')
     .option('--tls-key <file>', 'its key')
@@ -121,12 +127,14 @@ async function replayLive(trace: string, flags: ReplayFlags): Promise<void> {
 async function runPart(role: 'agent' | 'conductor', flags: PartFlags): Promise<void> {
   const { LiveMember } = await import('../runtime/live/member.ts');
   const { tlsFrom } = await import('../runtime/control/security.ts');
+  const { parseRegistry } = await import('../runtime/registry/open.ts');
   const tls = tlsFrom(flags, process.env);
   const token = process.env.MOONTIDE_TOKEN || null;
   if (token === null && tls === null) {
     throw new InputError('found no MOONTIDE_TOKEN, expected the cluster token, or --tls-cert');
   }
   const { node = -1, hub, listen } = flags;
+  const registry = parseRegistry(flags.registry ?? (hub === undefined ? '' : `hub://${hub}`));
   let stop: (error: unknown) => void = () => {};
   const stopped = new Promise<unknown>((resolve) => {
     stop = resolve;
@@ -138,8 +146,9 @@ async function runPart(role: 'agent' | 'conductor', flags: PartFlags): Promise<v
     listen,
     token,
     tls,
-    registry: { hub },
+    registry,
     onError: (error) => stop(error),
+    onDepart: () => stop(null),
     onWarning: warn,
   });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop(null));

@@ -142,7 +142,8 @@ export class Conductor extends Restorable implements Machine {
     this.views.nowNs = fact.atNs;
     const { takeover } = this;
     if (takeover.gathering) {
-      if (takeover.begins()) this.world.host.wakeAt(fact.atNs + GATHER_NS, 0);
+      const { gatherNs = GATHER_NS } = this.world.settings;
+      if (takeover.begins()) this.world.host.wakeAt(fact.atNs + gatherNs, 0);
       if (body.kind === 'arrive' || body.kind === 'cancel') return takeover.hold(body);
     }
     switch (body.kind) {
@@ -194,6 +195,11 @@ export class Conductor extends Restorable implements Machine {
       this.seen.copy(this.views);
     }
     this.seen.passTo(nowNs, nowNs - this.seenAtNs);
+  }
+
+  /** Requests that run. */
+  get liveRequests(): number {
+    return this.live.size;
   }
 
   /** Nothing is believed to run; for tests. */

@@ -53,6 +53,8 @@ export interface WorkloadSettings {
 
 export interface ConductorSettings {
   readonly term: number;
+  /** Longest wait of a successor for inventories; without it GATHER_NS. */
+  readonly gatherNs?: number;
   /** Whether what a node still has to send counts into the time of a fetch from it. */
   readonly congestion: boolean;
   /** Policies see the loads of instances as of the last whole multiple of this; 0: as of now. */

@@ -199,7 +199,7 @@ for (const members of [1, 3]) {
       });
       const lease = await one.lease(3000);
       await lease.put('member', 'one', ABSENT);
-      const dead = await cluster.leader();
+      const dead = (await cluster.leader()) ?? 0;
       let written = 0;
       for (let i = 1; i <= 40; i++) {
         if (i === 10) await cluster.kill(dead);

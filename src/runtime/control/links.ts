@@ -31,6 +31,11 @@ const IDLE_MS = 60_000;
 const STREAMS_MAX = 8;
 /** Names that peers may have in a process's life. */
 const PEERS_MAX = 10_000;
+/** A channel that breaks again and again is opened after a while, which doubles up to the most. */
+const BACK_OFF_MS = 25;
+const BACK_OFF_MS_MAX = 1000;
+/** One that held so long is opened at once. */
+const CALM_MS = 5000;
 const SERVICE = '/moontide.Control/Messages';
 
 const pass = (bytes: Buffer): Buffer => bytes;
@@ -103,6 +108,9 @@ interface Link {
   endpoint: string | null;
   waiting: unknown[];
   due: boolean;
+  /** When it was opened last, and how much later it may be again. */
+  openedMs: number;
+  backOffMs: number;
 }
 
 export class Links {
@@ -178,12 +186,13 @@ export class Links {
     setImmediate(() => this.flush(link));
   }
 
-  /** The peer is gone, or another one has its name: ends the channel. */
-  drop(peer: string, cause: string): void {
+  /** The peer is gone, or another one has its name: ends the channel, if there was one. */
+  drop(peer: string, cause: string): boolean {
     const link = this.links.get(peer);
-    if (link === undefined) return;
+    if (link === undefined) return false;
     link.life = -1;
     this.reset(link, cause);
+    return true;
   }
 
   async close(): Promise<void> {
@@ -209,6 +218,8 @@ export class Links {
         endpoint: null,
         waiting: [],
         due: false,
+        openedMs: Number.NEGATIVE_INFINITY,
+        backOffMs: 0,
       };
       this.links.set(peer, link);
     }
@@ -220,6 +231,12 @@ export class Links {
   private flush(link: Link): void {
     link.due = false;
     if (this.closed || link.waiting.length === 0) return;
+    const waitMs = link.openedMs + link.backOffMs - performance.now();
+    if (link.outgoing === null && waitMs > 0) {
+      link.due = true;
+      setTimeout(() => this.flush(link), waitMs);
+      return;
+    }
     const outgoing = link.outgoing ?? this.connect(link);
     if (outgoing === null) {
       this.reset(link, `${link.peer} is not a member`);
@@ -236,6 +253,10 @@ export class Links {
 
   private connect(link: Link): ClientWritableStream<Buffer> | null {
     const endpoint = this.options.endpointOf(link.peer) ?? link.endpoint;
+    const nowMs = performance.now();
+    const calm = nowMs - link.openedMs > CALM_MS;
+    link.backOffMs = calm ? BACK_OFF_MS : Math.min(BACK_OFF_MS_MAX, 2 * link.backOffMs);
+    link.openedMs = nowMs;
     if (endpoint === null) return null;
     const client = new Client(endpoint, this.options.channelCredentials, {
       'grpc.max_send_message_length': FRAME_BYTES_MAX,

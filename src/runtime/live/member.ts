@@ -1,42 +1,38 @@
 /**
- * One process of a live cluster from its start to its end: joins the registry, finds the others,
- * hosts its machines, writes its fact logs.
+ * One process of a live cluster. It joins the registry, finds the others and hosts its machines;
+ * when its membership is lost it begins anew, as another life of the same name. Agents and
+ * conductors come back empty; an ingress keeps its requests, which it owns.
  */
-import { policiesText } from '../../config/policies.ts';
-import { type Cluster, wireCluster } from '../../config/wire.ts';
-import { type Log, type LoggedMachine, recordHost, recordMachine } from '../../core/log.ts';
-import { type Address, AddressBook, CONDUCTOR, WORKLOAD } from '../../core/topology.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
+import type { Workload } from '../../core/workload.ts';
 import { Links } from '../control/links.ts';
 import { channelCredentials, checkBind, serverCredentials, type Tls } from '../control/security.ts';
-import { DataPlane, PLANE_DEFAULTS, type Segment } from '../data-plane.ts';
-import { loadNative } from '../native.ts';
 import { type Campaign, campaign, type Leadership } from '../registry/election.ts';
 import { EtcdRegistry } from '../registry/etcd.ts';
-import { ANY, type Lease, type Registry, RegistryError } from '../registry/registry.ts';
-import { type RegistryServer, RemoteRegistry } from '../registry/served.ts';
-import { FactLogs } from './fact-logs.ts';
-import { LiveMemory, PARKED } from './live-memory.ts';
-import { LiveProcess } from './live-process.ts';
-import { LiveTransfers } from './live-transfers.ts';
-import { manifestOf } from './log-manifest.ts';
+import { HUB, type RegistryRef } from '../registry/open.ts';
+import { ABSENT, ANY, type Lease, type Registry, RegistryError } from '../registry/registry.ts';
+import { RemoteRegistry } from '../registry/served.ts';
+import { type HostLetter, hostLetterOf } from './letters.ts';
+import { Machines } from './machines.ts';
+import { Membership } from './membership.ts';
+import { Operations } from './operations.ts';
+import { Reporter, type Seen } from './reporter.ts';
 import {
-  emptyTrace,
   LEADER_KEY,
   type LivePlan,
-  type LiveSpec,
   MEMBERS,
   type Member,
-  memberOf,
   nextIncarnation,
   planOf,
   readSpec,
 } from './spec.ts';
+import type { MemberStatus } from './status.ts';
 
 /** Of memberships and of the leader: how long a dead process is believed alive. */
 export const MEMBER_TTL_MS = 5000;
-/** The process that serves a registry in memory. */
-export const HUB = 'hub';
+/** Between two tries to join anew, growing. */
+const RETRY_MS = 100;
+const RETRY_MS_MAX = 2000;
 
 export interface MemberOptions {
   readonly name: string;
@@ -49,50 +45,43 @@ export interface MemberOptions {
   readonly token: string | null;
   /** Mutual TLS on all channels, and with etcd. */
   readonly tls?: Tls | null;
-  /** etcd's endpoints, or where the process listens that serves a registry. */
-  readonly registry:
-    | { readonly etcd: readonly string[]; readonly prefix: string }
-    | { readonly hub: string };
-  /** Of the process that serves it itself. */
-  readonly server?: RegistryServer;
-  /** What the ingress plays. */
-  readonly trace?: TraceColumns;
+  readonly registry: RegistryRef;
+  /** The process can't go on: a machine threw, or another process has its name. */
   readonly onError: (error: unknown) => void;
+  /** An operator sent it away: it has nothing left to do. */
+  readonly onDepart?: () => void;
   /** What an operator should know; the process goes on. */
   readonly onWarning?: (message: string) => void;
+  /** Of an ingress: what the members saw of the run. */
+  readonly onSeen?: (seen: readonly Seen[]) => void;
 }
 
-/** Numbers that a member leaves beside its logs. */
-export interface MemberStats {
-  readonly name: string;
-  readonly movedBytes: number;
-  readonly verifiedBlocks: number;
-  readonly wrongBytes: number;
-  readonly evictions: number;
+/** From joining to the loss of the membership. */
+interface Life {
+  readonly incarnation: number;
+  readonly lease: Lease;
+  candidate: Campaign | null;
+  leadership: Leadership | null;
+  /** The registry has shown it. */
+  seen: boolean;
 }
 
 export class LiveMember {
   readonly name: string;
   readonly registry: Registry;
   readonly links: Links;
+  readonly membership = new Membership();
+  readonly reporter: Reporter;
   private readonly options: MemberOptions;
   private readonly remote: RemoteRegistry | null;
-  private members: ReadonlyMap<string, Member> = new Map();
-  private segments = new Map<number, { segment: Segment; incarnation: number }>();
-  private leader: string | null = null;
-  private incarnation = 0;
-  private lease: Lease | null = null;
-  private candidate: Campaign | null = null;
-  private leadership: Leadership | null = null;
+  private readonly operations: Operations;
+  private readonly startMs = Date.now();
+  private life: Life | null = null;
+  private machines: Machines | null = null;
   private live: LivePlan | null = null;
-  private process: LiveProcess | null = null;
-  private plane: DataPlane | null = null;
-  private memory: LiveMemory | null = null;
-  private transfers: LiveTransfers | null = null;
-  private cluster: Cluster | null = null;
-  private logs: FactLogs | null = null;
-  private wrongBytes = 0;
-  private onLeader: (() => void)[] = [];
+  private leaving = false;
+  /** Those who wait for a member's status, by its name. */
+  private readonly asking = new Map<string, ((status: MemberStatus | null) => void)[]>();
 
   /** @throws InputError where strangers could reach it */
   constructor(options: MemberOptions) {
@@ -113,313 +102,317 @@ export class LiveMember {
         onReset: (peer) => this.reset(peer),
       },
     });
-    const { registry, server } = options;
-    this.remote = null;
-    if (server !== undefined) this.registry = server.registry;
-    else if ('etcd' in registry) {
+    this.reporter = new Reporter((peer, seen) => this.say(peer, ['seen', seen]));
+    const { registry } = options;
+    if ('etcd' in registry) {
       const { etcd: endpoints, prefix } = registry;
-      const { tls } = security;
-      const credentials =
-        tls === null ? null : { rootCertificate: tls.ca, privateKey: tls.key, certChain: tls.cert };
-      this.registry = new EtcdRegistry({ endpoints, prefix, credentials });
+      this.remote = null;
+      this.registry = new EtcdRegistry({ endpoints, prefix, credentials: forEtcd(security.tls) });
     } else {
       this.remote = new RemoteRegistry(HUB, (peer, letter) => this.links.send(peer, letter));
       this.registry = this.remote;
     }
+    this.operations = new Operations({
+      registry: this.registry,
+      membership: this.membership,
+      machines: () => this.machines,
+      depart: (name) => this.say(name, ['depart']),
+    });
   }
 
   /** Joins with its machines. The spec must be in the registry. */
   async join(): Promise<void> {
-    const { role, node } = this.options;
-    const port = await this.links.listen();
-    const host = this.options.listen.slice(0, this.options.listen.lastIndexOf(':'));
-    this.incarnation = await nextIncarnation(this.registry, this.name);
-    this.live = await planOf(await readSpec(this.registry));
-    this.openLogs(this.live);
-    this.build(this.live);
+    await this.links.listen();
+    await this.begin();
+    await this.registry.watch(MEMBERS, (entries) => {
+      const { gone, came } = this.membership.update(entries);
+      this.onMembers(gone, came);
+    });
+    await this.registry.watch(LEADER_KEY, (entries) => {
+      if (this.membership.updateLeader(entries)) this.onLeader();
+    });
+    if (this.options.role === 'conductor') await this.operations.start();
+  }
+
+  /** Resolves when so many agents are members and a conductor leads. */
+  ready(agents: number): Promise<void> {
+    const { membership } = this;
+    return membership.until(() => {
+      const { leader } = membership;
+      const led = leader !== null && membership.get(leader.name) !== undefined;
+      return led && membership.agents.length >= agents;
+    });
+  }
+
+  /** Starts the workload; of the ingress alone. Its first request has the number `first`. */
+  play(trace: TraceColumns, first: number): Workload {
+    if (this.machines === null) throw new Error('play before join');
+    return this.machines.play(trace, first);
+  }
+
+  /** The plan of the cluster, once it has joined. */
+  get plan(): LivePlan {
+    if (this.live === null) throw new Error('a plan before join');
+    return this.live;
+  }
+
+  /** What a member says of itself; null when it does not answer. Whatever it saw comes before. */
+  ask(name: string, timeoutMs: number): Promise<MemberStatus | null> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(null), timeoutMs);
+      const waiting = this.asking.get(name) ?? [];
+      this.asking.set(name, waiting);
+      waiting.push((status) => {
+        clearTimeout(timer);
+        resolve(status);
+      });
+      this.say(name, ['status?']);
+    });
+  }
+
+  /** Leaves: gives up its lease and closes everything. */
+  async leave(): Promise<void> {
+    this.leaving = true;
+    this.operations.stop();
+    const { life } = this;
+    this.life = null;
+    this.reporter.flush();
+    await this.machines?.close();
+    if (life !== null) await this.giveUp(life);
+    await this.registry.close().catch(() => {});
+    await this.links.close();
+  }
+
+  // --- lives ----------------------------------------------------------------------------------
+
+  private async begin(): Promise<void> {
+    const { role, node, listen } = this.options;
+    const incarnation = await nextIncarnation(this.registry, this.name);
+    const spec = await readSpec(this.registry);
+    const same = this.live !== null && JSON.stringify(this.live.spec) === JSON.stringify(spec);
+    if (!same) this.live = await planOf(spec);
+    if (this.leaving) return;
+    if (role !== 'ingress' || this.machines === null) this.machines = this.make(incarnation);
+    const lease = await this.registry.lease(MEMBER_TTL_MS);
+    const life: Life = { incarnation, lease, candidate: null, leadership: null, seen: false };
+    const host = listen.slice(0, listen.lastIndexOf(':'));
     const member: Member = {
       name: this.name,
       role,
       node,
-      endpoint: `${host}:${port}`,
-      incarnation: this.incarnation,
-      segment: this.memory === null ? null : base64(this.memory.pool.describe()),
+      endpoint: `${host}:${this.links.port}`,
+      incarnation,
+      segment: this.machines?.segment ?? null,
     };
-    this.lease = await this.registry.lease(MEMBER_TTL_MS);
-    void this.lease.lost.then(() => this.options.onError(new RegistryError('membership lost')));
-    await this.lease.put(MEMBERS + this.name, JSON.stringify(member), ANY);
-    await this.registry.watch(MEMBERS, (entries) => {
-      const members = [...entries.values()].map(({ value }) => memberOf(value));
-      this.onMembers(members.filter((found) => found !== null));
-    });
-    await this.registry.watch(LEADER_KEY, (entries) => {
-      this.onLeaderChange(entries.get(LEADER_KEY)?.value ?? null);
-    });
-    if (role === 'conductor') void this.standForElection();
-  }
-
-  /** Resolves when so many agents are members and a conductor leads. */
-  async ready(agents: number): Promise<void> {
-    const enough = () => {
-      const found = [...this.members.values()].filter(({ role }) => role === 'agent').length;
-      return found >= agents && this.leader !== null && this.members.has(this.leader);
-    };
-    while (!enough()) {
-      await new Promise<void>((resolve) => this.onLeader.push(resolve));
+    // There is one ingress; whoever else has the name of an agent is replaced.
+    const expected = role === 'ingress' ? ABSENT : ANY;
+    const put = await lease.put(MEMBERS + this.name, JSON.stringify(member), expected);
+    if (put === null) {
+      await lease.end();
+      throw new RegistryError(`another ${this.name} is at work`);
     }
+    this.life = life;
+    void lease.lost.then(() => this.renew(life, 'its membership was lost'));
+    if (role === 'conductor') void this.stand(life);
   }
 
-  /** Starts the workload; of the ingress alone. */
-  play(): void {
-    this.process?.tell(WORKLOAD, WORKLOAD, { kind: 'wake', token: -1 });
+  private make(incarnation: number): Machines {
+    const { role, node, onError } = this.options;
+    return new Machines({
+      live: this.plan,
+      name: this.name,
+      role,
+      node,
+      incarnation,
+      links: this.links,
+      membership: this.membership,
+      reporter: this.reporter,
+      onError,
+      onWarning: (message) => this.options.onWarning?.(message),
+    });
   }
 
-  get endedRequests(): number {
-    return this.cluster?.workload.endedRequests ?? 0;
+  /** A life is over: another one begins, however long that takes. */
+  private async renew(life: Life, why: string): Promise<void> {
+    if (this.leaving || this.life !== life) return;
+    this.life = null;
+    this.warn(`${why}: it joins anew`);
+    if (this.options.role !== 'ingress') {
+      const { machines } = this;
+      this.machines = null;
+      await machines?.close();
+    }
+    // What was said to the old life, and by it, is over.
+    for (const { name } of this.membership.now) this.links.drop(name, why);
+    await this.giveUp(life);
+    for (let tries = 0; !this.leaving && this.life === null; tries++) {
+      try {
+        await this.begin();
+      } catch (error) {
+        this.warn(`it can't join: ${(error as Error).message}`);
+        await sleep(Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** tries));
+      }
+    }
+    // Who leads was told of the old life alone.
+    this.onLeader();
+    for (const { name } of this.membership.now) this.watchOther(name);
   }
 
-  get done(): boolean {
-    return this.cluster?.workload.done ?? false;
+  private warn(message: string): void {
+    this.options.onWarning?.(`${this.name}: ${message}`);
   }
 
-  get membersNow(): readonly Member[] {
-    return [...this.members.values()];
-  }
-
-  get leaderNow(): string | null {
-    return this.leader;
-  }
-
-  /** Leaves: gives up its lease, closes everything, its logs first. */
-  async leave(): Promise<void> {
-    this.process?.stop();
-    await this.logs?.close();
+  private async giveUp({ candidate, leadership, lease }: Life): Promise<void> {
     const settle = async (step: Promise<unknown> | undefined) => {
       await step?.catch(() => {});
     };
-    await settle(this.leadership?.resign());
-    await settle(this.candidate?.cancel());
-    await settle(this.lease?.end());
-    await settle(this.options.server === undefined ? this.registry.close() : undefined);
-    await this.links.close();
-    this.plane?.close();
+    await settle(leadership?.resign());
+    await settle(candidate?.cancel());
+    await settle(lease.end());
   }
 
-  // --- machines -------------------------------------------------------------------------------
-
-  private build({ plan, resolved, spec }: LivePlan): void {
-    const { role, node } = this.options;
-    const { topology } = plan;
-    const addresses = new AddressBook(topology);
-    const process = new LiveProcess({
-      topology,
-      blocks: spec.blocks,
-      costs: resolved.truth,
-      speed: spec.speed,
-      originNs: BigInt(spec.originNs),
-      observers: [],
-      links: this.links,
-      processOf: (address) => this.processOf(addresses, address),
-      addressesOf: (peer) => this.addressesOf(addresses, peer),
-      onError: this.options.onError,
-    });
-    this.process = process;
-    if (role === 'conductor') return;
-    const own = (address: Address) =>
-      role === 'ingress' ? address === WORKLOAD : addresses.nodeOf[address] === node;
-    this.cluster = this.wire(plan, spec, addresses, own);
-    if (role === 'agent') this.openNode(spec, this.cluster);
-  }
-
-  /** Wires a cluster and keeps the machines that are `own`. */
-  private wire(
-    plan: LivePlan['plan'],
-    spec: LiveSpec,
-    addresses: AddressBook,
-    own: (address: Address) => boolean,
-  ): Cluster {
-    const process = this.process!;
-    const trace = this.options.trace ?? emptyTrace(spec);
-    const logs = new Map<Address, Log>();
-    const hostOf = (address: Address) => {
-      const host = process.host(address);
-      if (!own(address) || this.logs === null) return host;
-      const header = {
-        machine: addresses.name(address),
-        incarnation: this.incarnation,
-        seed: plan.seed,
-        policies: policiesText(plan.policies),
-        configuration: plan.settings,
-      };
-      const log = this.logs.open(header, address === WORKLOAD ? trace : null);
-      logs.set(address, log);
-      return recordHost(host, log);
-    };
-    const cluster = wireCluster(plan, trace, hostOf, this.incarnation);
-    cluster.machines.forEach((machine, address) => {
-      if (!own(address)) return;
-      const log = logs.get(address);
-      const logged = machine as LoggedMachine;
-      process.setMachine(address, log === undefined ? machine : recordMachine(logged, log));
-    });
-    return cluster;
-  }
-
-  private openNode(spec: LiveSpec, cluster: Cluster): void {
-    const { addon, reason } = loadNative();
-    if (addon === null) throw new Error(reason ?? '');
-    const { node } = this.options;
-    const { plan } = this.live!;
-    const { topology } = plan;
-    const stream = { random: () => 0.5 };
-    const plane = new DataPlane(addon, plan.policies.rail.create(stream as never), PLANE_DEFAULTS);
-    for (const rail of spec.rails) plane.addRail(rail);
-    const store = cluster.stores[node];
-    const specs = topology.instances.filter((instance) => instance.node === node);
-    const modelBytes = topology.kv.blockTokens * topology.kv.bytesPerToken[0];
-    const pages = specs.reduce((sum, { kvCapacityBytes }) => sum + kvCapacityBytes, 0) / modelBytes;
-    this.memory = new LiveMemory({
-      addon,
-      plane,
-      dramSlots: store.dram.capacitySlots,
-      pages: Math.ceil(pages) + topology.instances.length,
-      blockBytes: spec.blockBytes,
-    });
-    this.plane = plane;
-    const process = this.process!;
-    this.transfers = new LiveTransfers({
-      node,
-      plane,
-      memory: this.memory,
-      prompts: process.prompts,
-      blockTokens: topology.kv.blockTokens,
-      segmentOf: (peer) => this.segments.get(peer) ?? null,
-      blockAt: (slot) => store.dram.block(slot),
-      generationAt: (slot) => store.dram.generations[slot],
-      offer: (peer, offer) => process.offer(peer, offer),
-      onWrongByte: (what) => {
-        this.wrongBytes++;
-        this.options.onError(new Error(what));
-      },
-    });
-    const isHeld = (owner: number, request: number) =>
-      owner === PARKED
-        ? specs.some(({ id }) => store.isHeld(id, request))
-        : store.isHeld(owner, request);
-    process.setNode({ memory: this.memory, transfers: this.transfers, isHeld });
-  }
-
-  private async standForElection(): Promise<void> {
+  private async stand(life: Life): Promise<void> {
     try {
-      this.candidate = campaign(this.registry, LEADER_KEY, this.name, MEMBER_TTL_MS);
-      const leadership = await this.candidate.elected;
-      this.leadership = leadership;
-      void leadership.lost.then(() => this.options.onError(new RegistryError('leadership lost')));
-      const { plan, spec } = this.live!;
-      const conductor = { ...plan.settings.conductor, term: leadership.term };
-      const led = { ...plan, settings: { ...plan.settings, conductor } };
-      const addresses = new AddressBook(plan.topology);
-      this.cluster = this.wire(led, spec, addresses, (address) => address === CONDUCTOR);
+      life.candidate = campaign(this.registry, LEADER_KEY, this.name, MEMBER_TTL_MS);
+      const leadership = await life.candidate.elected;
+      life.leadership = leadership;
+      if (this.life !== life) return;
+      void leadership.lost.then(() => this.renew(life, 'its leadership was lost'));
+      this.warn(`it leads, term ${leadership.term}`);
+      this.machines?.lead(leadership.term);
+      this.operations.lead();
     } catch (error) {
-      this.options.onError(error);
+      void this.renew(life, (error as Error).message);
     }
   }
 
   // --- the others -----------------------------------------------------------------------------
 
-  private onMembers(members: readonly Member[]): void {
-    const before = this.members;
-    this.members = new Map(members.map((member) => [member.name, member]));
-    for (const [name, { incarnation, node }] of before) {
-      if (this.members.get(name)?.incarnation === incarnation || name === this.name) continue;
-      const known = this.segments.get(node);
-      this.segments.delete(node);
-      if (known !== undefined) this.plane?.dropSegment(known.segment);
-      this.links.drop(name, 'it left the cluster');
+  private onMembers(gone: readonly Member[], came: readonly Member[]): void {
+    this.checkSelf();
+    for (const member of gone) {
+      if (member.name === this.name) continue;
+      this.machines?.part(member);
+      this.reporter.unwatch(member.name);
+      const why = 'it left the cluster, or began anew';
+      if (!this.links.drop(member.name, why)) this.reset(member.name);
     }
-    for (const { node, segment, incarnation, name } of members) {
-      if (segment === null || this.plane === null || name === this.name) continue;
-      if (this.segments.get(node)?.incarnation === incarnation) continue;
-      const imported = this.plane.importSegment(Buffer.from(segment, 'base64'));
-      if (imported !== null) this.segments.set(node, { segment: imported, incarnation });
+    this.machines?.meet(came);
+    for (const { name } of came) {
+      this.watchOther(name);
+      // What was said to it before it was known went nowhere.
+      const began = gone.some((member) => member.name === name);
+      if (!began && name !== this.name) this.machines?.process.reset(name);
     }
-    this.wakeWaiting();
+    this.operations.apply(came.map(({ node }) => node));
   }
 
-  /** Whoever led before: what was said to it may be lost, and who leads now must be told. */
-  private onLeaderChange(leader: string | null): void {
-    if (leader === this.leader) return;
-    this.leader = leader;
-    if (leader !== null) this.process?.tellReset(CONDUCTOR);
-    this.wakeWaiting();
+  /** An ingress wants to know what the others see. */
+  private watchOther(name: string): void {
+    if (this.options.onSeen !== undefined) this.say(name, ['watch']);
   }
 
-  private wakeWaiting(): void {
-    for (const wake of this.onLeader.splice(0)) wake();
+  /** The registry may know first that its life is over, or that another process has its name. */
+  private checkSelf(): void {
+    const { life } = this;
+    if (life === null) return;
+    const found = this.membership.get(this.name)?.incarnation ?? -1;
+    if (found === life.incarnation) life.seen = true;
+    else if (found > life.incarnation) {
+      this.options.onError(new RegistryError(`another process is ${this.name} now`));
+    } else if (life.seen) void this.renew(life, 'the registry has forgotten it');
+  }
+
+  /** What was said to whoever led before may be lost, and who leads now must be told. */
+  private onLeader(): void {
+    if (this.membership.leader !== null) this.machines?.hearLeader();
   }
 
   private endpointOf(peer: string): string | null {
     const { registry } = this.options;
     if (peer === HUB && 'hub' in registry) return registry.hub;
-    return this.members.get(peer)?.endpoint ?? null;
-  }
-
-  private processOf(addresses: AddressBook, address: Address): string | null {
-    if (address === CONDUCTOR) return this.leader;
-    const node = addresses.nodeOf[address];
-    for (const member of this.members.values()) {
-      if (address === WORKLOAD ? member.role === 'ingress' : member.node === node && node >= 0) {
-        return member.name;
-      }
-    }
-    return null;
-  }
-
-  private addressesOf(addresses: AddressBook, peer: string): Address[] {
-    const all = Array.from({ length: addresses.count }, (_, address) => address);
-    return all.filter((address) => this.processOf(addresses, address) === peer);
+    return this.membership.get(peer)?.endpoint ?? null;
   }
 
   private receive(peer: string, letter: unknown): void {
     if (Array.isArray(letter) && letter[0] === 'registry') {
-      if (this.options.server !== undefined) this.options.server.receive(peer, letter[1]);
-      else if (peer === HUB) this.remote?.receive(letter[1]);
-    } else this.process?.receive(peer, letter);
+      if (peer === HUB) this.remote?.receive(letter[1]);
+      return;
+    }
+    const word = hostLetterOf(letter);
+    if (word === null) this.machines?.process.receive(peer, letter);
+    else this.hear(peer, word);
+  }
+
+  private hear(peer: string, letter: HostLetter): void {
+    switch (letter[0]) {
+      case 'status?':
+        this.reporter.flush();
+        this.say(peer, ['status', this.status()]);
+        return;
+      case 'status':
+        this.asking.get(peer)?.shift()?.(letter[1]);
+        return;
+      case 'watch':
+        this.reporter.watch(peer);
+        return;
+      case 'seen':
+        this.options.onSeen?.(letter[1]);
+        return;
+      default:
+        // Said again until it goes.
+        if (this.machines?.isIdle === true) this.options.onDepart?.();
+    }
+  }
+
+  private say(peer: string, letter: HostLetter): void {
+    if (peer !== this.name) this.links.send(peer, letter);
+    else setImmediate(() => this.hear(peer, letter));
   }
 
   private reset(peer: string): void {
-    this.options.server?.reset(peer);
+    for (const answer of this.asking.get(peer)?.splice(0) ?? []) answer(null);
     if (peer === HUB) this.remote?.reset();
-    this.process?.reset(peer);
+    this.machines?.process.reset(peer);
+    if (this.life !== null && this.membership.get(peer) !== undefined) this.watchOther(peer);
   }
 
-  // --- logs -----------------------------------------------------------------------------------
-
-  private openLogs(live: LivePlan): void {
-    const { logs: folder } = live.spec;
-    if (folder === null) return;
-    const { name, incarnation } = this;
-    this.logs = new FactLogs({
-      folder,
-      member: name,
-      incarnation,
-      manifest: manifestOf(live),
-      stats: () => this.stats(),
-      onWarning: this.options.onWarning ?? (() => {}),
-    });
-  }
-
-  private stats(): MemberStats {
+  private status(): MemberStatus {
+    const { user, system } = process.cpuUsage();
+    const { wrongBytes, promptTokens, cachedTokens } = this.reporter;
     return {
       name: this.name,
-      movedBytes: this.transfers?.movedBytes ?? 0,
-      verifiedBlocks: this.transfers?.verifiedBlocks ?? 0,
-      wrongBytes: this.wrongBytes,
-      evictions: this.cluster?.stores[this.options.node]?.dram.evictions ?? 0,
+      role: this.options.role,
+      node: this.options.node,
+      incarnation: this.life?.incarnation ?? -1,
+      pid: process.pid,
+      upSec: (Date.now() - this.startMs) / 1000,
+      rssBytes: process.memoryUsage.rss(),
+      cpuSec: (user + system) / 1e6,
+      term: this.life?.leadership?.term ?? 0,
+      wrongBytes,
+      promptTokens,
+      cachedTokens,
+      ...(this.machines?.status() ?? NO_MACHINES),
     };
   }
 }
 
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('base64');
+const NO_MACHINES = {
+  tiers: [],
+  rails: [],
+  movedBytes: 0,
+  verifiedBlocks: 0,
+  evictions: 0,
+  instances: [],
+  inFlight: 0,
+} as const;
+
+function forEtcd(tls: Tls | null) {
+  if (tls === null) return null;
+  return { rootCertificate: tls.ca, privateKey: tls.key, certChain: tls.cert };
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

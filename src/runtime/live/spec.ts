@@ -2,14 +2,24 @@
  * What all processes of a live cluster must agree on, as it stands in the registry. Each of them
  * makes the same plan of it.
  */
+import { readFileSync } from 'node:fs';
 import { type ConfigOptions, loadConfig, withOptions } from '../../config/load.ts';
 import { loadPolicies } from '../../config/policies.ts';
 import { type ResolvedConfig, resolveConfig } from '../../config/resolve.ts';
 import type { ClusterPlan } from '../../config/wire.ts';
 import { InputError } from '../../core/errors.ts';
+import type { Role } from '../../core/topology.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import type { RailSpec } from '../data-plane.ts';
 import type { Registry } from '../registry/registry.ts';
+
+/** One instant: by `hrtime` on the machine (of that boot) that set it, and by the wall clock. */
+export interface ClockOrigin {
+  readonly boot: string;
+  /** In decimal. */
+  readonly hrtimeNs: string;
+  readonly epochMs: number;
+}
 
 export interface LiveSpec {
   /** Of Moontide, where it was made. */
@@ -18,13 +28,13 @@ export interface LiveSpec {
   readonly config: string;
   readonly sets: readonly string[];
   readonly options: ConfigOptions;
-  /** Of the trace: tokens of a block, and distinct blocks. */
+  /** Tokens of a block, and distinct blocks that are expected: tables grow beyond. */
   readonly blockTokens: number;
   readonly blocks: number;
   /** The cluster's clock runs so many times as fast as the world's. */
   readonly speed: number;
-  /** `hrtime` at which it shows 0, in decimal. */
-  readonly originNs: string;
+  /** When it shows 0. */
+  readonly origin: ClockOrigin;
   /** Of one live block; a multiple of 4096. */
   readonly blockBytes: number;
   readonly rails: readonly RailSpec[];
@@ -36,11 +46,13 @@ export interface LiveSpec {
 export const SPEC_KEY = 'cluster/spec';
 export const LEADER_KEY = 'leader/conductor';
 export const MEMBERS = 'members/';
+/** What operators want of a node: see `Wanted`. */
+export const WANTED = 'wanted/';
 
 /** What a process says of itself; it is gone with its lease. */
 export interface Member {
   readonly name: string;
-  readonly role: 'agent' | 'conductor' | 'ingress';
+  readonly role: 'agent' | 'conductor' | 'ingress' | 'client';
   /** Of an agent, else -1. */
   readonly node: number;
   readonly endpoint: string;
@@ -48,6 +60,8 @@ export interface Member {
   /** An agent's pool, as base64; it is a key to its bytes, so the registry needs credentials. */
   readonly segment: string | null;
 }
+
+const ROLES: readonly Member['role'][] = ['agent', 'conductor', 'ingress', 'client'];
 
 /** An entry of the registry as a member; null for what is none. */
 export function memberOf(value: string): Member | null {
@@ -61,12 +75,19 @@ export function memberOf(value: string): Member | null {
   const { name, role, node, endpoint, incarnation, segment } = found as Partial<Member>;
   const whole =
     typeof name === 'string' &&
-    (role === 'agent' || role === 'conductor' || role === 'ingress') &&
+    ROLES.includes(role as Member['role']) &&
     Number.isSafeInteger(node) &&
     typeof endpoint === 'string' &&
     Number.isSafeInteger(incarnation) &&
     (segment === null || typeof segment === 'string');
   return whole ? (found as Member) : null;
+}
+
+/** What is wanted of a node. `out`: it drains and leaves. */
+export interface Wanted {
+  readonly state: 'in' | 'drained' | 'out';
+  /** Null: as configured. */
+  readonly roles: readonly Role[] | null;
 }
 
 export interface LivePlan {
@@ -105,6 +126,28 @@ export async function nextIncarnation(registry: Registry, name: string): Promise
     const written = await registry.put(key, String(incarnation), found?.revision ?? 0);
     if (written !== null) return incarnation;
   }
+}
+
+function bootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    return '';
+  }
+}
+
+export function originNow(): ClockOrigin {
+  return {
+    boot: bootId(),
+    hrtimeNs: String(process.hrtime.bigint()),
+    epochMs: Date.now(),
+  };
+}
+
+/** The cluster's origin by this machine's `hrtime`; other machines go by the wall clock. */
+export function clockOrigin({ origin }: LiveSpec): bigint {
+  if (origin.boot !== '' && origin.boot === bootId()) return BigInt(origin.hrtimeNs);
+  return process.hrtime.bigint() - BigInt(Math.round((Date.now() - origin.epochMs) * 1e6));
 }
 
 /** Agents and conductors play no requests; they need to know how many blocks there are. */

@@ -40,7 +40,9 @@ const RETRIES = 20;
 const RETRY_MS = 50;
 const RETRY_MS_MAX = 800;
 /** A stream whose member is silent for this long is opened again elsewhere. */
-const PING_MS = 2000;
+const PING_MS = 6000;
+/** An answer to a ping takes no longer. */
+const PONG_MS = 2000;
 
 export class EtcdRegistry implements Registry {
   readonly kind = 'etcd';
@@ -61,7 +63,7 @@ export class EtcdRegistry implements Registry {
       faultHandling: { host: () => noPolicy as never, global: noPolicy as never },
       grpcOptions: {
         'grpc.keepalive_time_ms': PING_MS,
-        'grpc.keepalive_timeout_ms': PING_MS,
+        'grpc.keepalive_timeout_ms': PONG_MS,
         'grpc.keepalive_permit_without_calls': 1,
       },
       defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: Date.now() + TRY_MS }),

@@ -132,8 +132,12 @@ export class RegistryServer {
         });
         return answer(null);
       }
-      case 'alive':
-        return client.leases.get(ask[1])?.keepAlive();
+      case 'alive': {
+        const lease = client.leases.get(ask[1]);
+        if (lease === undefined) throw new RegistryError('the lease has ended');
+        lease.keepAlive();
+        return answer(null);
+      }
       default:
         await client.leases.get(ask[1])?.end();
         client.leases.delete(ask[1]);
@@ -281,7 +285,10 @@ export class RemoteRegistry implements Registry {
   /** The server's word. */
   receive(found: unknown): void {
     const [kind, id, value] = found as Answer;
-    if (kind === 'answer') this.waiting.get(id)?.resolve(value as never);
+    const lease = this.waiting.has(id) ? undefined : this.leases.get(id);
+    if (kind === 'answer' && lease !== undefined) lease.heard();
+    else if (kind === 'refused' && lease !== undefined) lease.lose();
+    else if (kind === 'answer') this.waiting.get(id)?.resolve(value as never);
     else if (kind === 'refused') this.waiting.get(id)?.reject(new RegistryError(value));
     else if (kind === 'lost') this.leases.get(id)?.lose();
     else this.watches.get(id)?.onChange(snapshotOf(value));
@@ -316,6 +323,8 @@ class RemoteLease implements Lease {
   private readonly id: number;
   private readonly ttlMs: number;
   private timer: NodeJS.Timeout | null = null;
+  /** Silence of the server for a ttl is a loss: it may have ended the lease. */
+  private silence: NodeJS.Timeout | null = null;
   private loseIt: () => void = () => {};
 
   constructor(registry: RemoteRegistry, id: number, ttlMs: number) {
@@ -329,6 +338,11 @@ class RemoteLease implements Lease {
 
   start(alive: () => void): void {
     this.timer = setInterval(alive, this.ttlMs / 3);
+    this.silence = setTimeout(() => this.lose(), this.ttlMs);
+  }
+
+  heard(): void {
+    this.silence?.refresh();
   }
 
   put(key: string, value: string, expected: Expected): Promise<number | null> {
@@ -342,6 +356,7 @@ class RemoteLease implements Lease {
 
   stop(): void {
     if (this.timer !== null) clearInterval(this.timer);
+    if (this.silence !== null) clearTimeout(this.silence);
   }
 
   lose(): void {

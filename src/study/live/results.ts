@@ -1,13 +1,11 @@
-/** What a live run was, from the fact logs and statistics that its processes left. */
-import type { Transfer } from '../../core/host.ts';
-import type { LogEntry } from '../../core/log.ts';
-import { type Address, AddressBook } from '../../core/topology.ts';
+/** What a live run was, from what its members saw and told. */
+import { WORKLOAD } from '../../core/topology.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import { Recorder } from '../../metrics/recorder.ts';
 import { type Result, summarise } from '../../metrics/result.ts';
-import { factsInOrder, logFiles, logStats } from '../../runtime/live/fact-log-reader.ts';
-import type { MemberStats } from '../../runtime/live/member.ts';
+import type { Seen } from '../../runtime/live/reporter.ts';
 import type { LivePlan } from '../../runtime/live/spec.ts';
+import type { MemberStatus } from '../../runtime/live/status.ts';
 import { VERSION } from '../version.ts';
 
 export interface LiveResult extends Result {
@@ -22,55 +20,76 @@ export interface LiveResult extends Result {
   };
 }
 
-/** The fact logs of all machines, in order of time, as the recorder would have watched them. */
-export function readResult(
-  folder: string,
-  { spec, resolved, plan }: LivePlan,
-  trace: TraceColumns,
-): LiveResult {
-  const recorder = new Recorder(plan.topology, trace.requests);
-  const addresses = new AddressBook(plan.topology);
-  const stats = logStats<MemberStats>(folder);
-  const files = logFiles(folder);
-  const at = new Map(files.map((file) => [file, addresses.find(file.machine)]));
-  for (const { file, entry } of factsInOrder(files)) observe(recorder, at.get(file)!, entry);
-  const sum = (of: (stats: MemberStats) => number) => stats.reduce((all, s) => all + of(s), 0);
-  const result = summarise({
-    recorder,
-    trace,
-    slo: plan.slo,
-    version: VERSION,
-    seed: plan.seed,
-    config: resolved.describe(),
-    evictions: { dram: sum(({ evictions }) => evictions) },
-  });
-  return {
-    ...result,
-    live: {
-      nodes: plan.topology.nodes.length,
-      speed: spec.speed,
-      blockBytes: spec.blockBytes,
-      movedBytes: sum(({ movedBytes }) => movedBytes),
-      verifiedBlocks: sum(({ verifiedBlocks }) => verifiedBlocks),
-      checksumFailures: sum(({ wrongBytes }) => wrongBytes),
-    },
-  };
+/** What was seen, in order of time, as the recorder would have watched it. */
+export class RunRecord {
+  private readonly seen: Seen[] = [];
+  wrongBytes = 0;
+
+  add(seen: readonly Seen[]): void {
+    for (const one of seen) {
+      if (one[0] === 'wrong') this.wrongBytes++;
+      else this.seen.push(one);
+    }
+  }
+
+  /** @param first number of the trace's first request in the cluster */
+  result(
+    { spec, resolved, plan }: LivePlan,
+    trace: TraceColumns,
+    first: number,
+    before: readonly MemberStatus[],
+    after: readonly MemberStatus[],
+  ): LiveResult {
+    const recorder = new Recorder(plan.topology, trace.requests);
+    this.seen.sort((a, b) => a[1] - b[1]);
+    for (const one of this.seen) observe(recorder, one, first, trace.requests);
+    const grown = (of: (status: MemberStatus) => number) => grownBy(before, after, of);
+    const result = summarise({
+      recorder,
+      trace,
+      slo: plan.slo,
+      version: VERSION,
+      seed: plan.seed,
+      config: resolved.describe(),
+      evictions: { dram: grown(({ evictions }) => evictions) },
+    });
+    return {
+      ...result,
+      live: {
+        nodes: plan.topology.nodes.length,
+        speed: spec.speed,
+        blockBytes: spec.blockBytes,
+        movedBytes: grown(({ movedBytes }) => movedBytes),
+        verifiedBlocks: grown(({ verifiedBlocks }) => verifiedBlocks),
+        checksumFailures: this.wrongBytes,
+      },
+    };
+  }
 }
 
-function observe(recorder: Recorder, at: Address, { fact, commands }: LogEntry): void {
-  recorder.onFact(at, fact);
-  for (const [verb, ...given] of commands) {
-    if (verb === 'mark') {
-      const [request, mark, value] = given as Parameters<Recorder['onMark']> extends [
-        Address,
-        ...infer Rest,
-      ]
-        ? Rest
-        : never;
-      recorder.onMark(at, request, mark, value);
-    } else if (verb === 'count') {
-      const [what, by] = given as [Parameters<Recorder['onCount']>[1], number];
-      recorder.onCount(at, what, by);
-    } else if (verb === 'startTransfer') recorder.onTransfer(at, given[0] as Transfer);
+/** Of a count that starts at 0 with every life of a member. */
+function grownBy(
+  before: readonly MemberStatus[],
+  after: readonly MemberStatus[],
+  of: (status: MemberStatus) => number,
+): number {
+  let sum = 0;
+  for (const status of after) {
+    const { name, incarnation } = status;
+    const earlier = before.find((one) => one.name === name && one.incarnation === incarnation);
+    sum += of(status) - (earlier === undefined ? 0 : of(earlier));
+  }
+  return sum;
+}
+
+function observe(recorder: Recorder, seen: Seen, first: number, requests: number): void {
+  const [kind, atNs, at] = seen;
+  if (kind === 'fact') recorder.onFact(at, { atNs, from: at, body: seen[3] });
+  else if (kind === 'count') recorder.onCount(at, seen[3], seen[4]);
+  else if (kind === 'transfer') recorder.onTransfer(at, seen[3]);
+  else if (kind === 'mark') {
+    // A workload speaks of rows; others may still speak of an earlier run.
+    const row = at === WORKLOAD ? seen[3] : seen[3] - first;
+    if (row >= 0 && row < requests) recorder.onMark(at, row, seen[4], seen[5]);
   }
 }

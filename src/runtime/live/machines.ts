@@ -1,0 +1,327 @@
+/**
+ * The machines of one life of a member and their world: what is made when it joins, and thrown
+ * away when its membership is lost.
+ */
+import { policiesText } from '../../config/policies.ts';
+import { type Cluster, type ClusterPlan, wireCluster } from '../../config/wire.ts';
+import { type Log, type LoggedMachine, recordHost, recordMachine } from '../../core/log.ts';
+import type { SetRoles } from '../../core/messages.ts';
+import { type Address, AddressBook, CONDUCTOR, type Role, WORKLOAD } from '../../core/topology.ts';
+import type { TraceColumns } from '../../core/trace-columns.ts';
+import type { Workload } from '../../core/workload.ts';
+import type { Links } from '../control/links.ts';
+import { DataPlane, PLANE_DEFAULTS, type Segment } from '../data-plane.ts';
+import { loadNative } from '../native.ts';
+import { FactLogs } from './fact-logs.ts';
+import { LiveMemory, PARKED } from './live-memory.ts';
+import { LiveProcess } from './live-process.ts';
+import { LiveTransfers } from './live-transfers.ts';
+import { manifestOf } from './log-manifest.ts';
+import { addressesOn, type Membership } from './membership.ts';
+import { numberedHost, numberedMachine } from './numbered.ts';
+import type { Reporter } from './reporter.ts';
+import { clockOrigin, emptyTrace, type LivePlan, type Member } from './spec.ts';
+import type { MachineStatus } from './status.ts';
+
+export interface MachinesWorld {
+  readonly live: LivePlan;
+  readonly name: string;
+  readonly role: Member['role'];
+  /** Of an agent, else -1. */
+  readonly node: number;
+  readonly incarnation: number;
+  readonly links: Links;
+  readonly membership: Membership;
+  readonly reporter: Reporter;
+  /** A machine threw: the process can't go on. */
+  readonly onError: (error: unknown) => void;
+  readonly onWarning: (message: string) => void;
+}
+
+/** Numbers that a member leaves beside its logs. */
+export interface MemberStats {
+  readonly name: string;
+  readonly movedBytes: number;
+  readonly verifiedBlocks: number;
+  readonly wrongBytes: number;
+  readonly evictions: number;
+}
+
+/** A trace and the number of its first request in the cluster. */
+interface Played {
+  readonly trace: TraceColumns;
+  readonly first: number;
+}
+
+/** A new leader waits no longer than this for inventories, in the world's time. */
+const GATHER_NS = 1e9;
+
+export class Machines {
+  readonly process: LiveProcess;
+  readonly addresses: AddressBook;
+  private readonly world: MachinesWorld;
+  private readonly segments = new Map<number, { segment: Segment; incarnation: number }>();
+  private plane: DataPlane | null = null;
+  private memory: LiveMemory | null = null;
+  private transfers: LiveTransfers | null = null;
+  private cluster: Cluster | null = null;
+  private leads = false;
+  private readonly logs: FactLogs | null;
+
+  constructor(world: MachinesWorld) {
+    this.world = world;
+    const { live, membership, node, role } = world;
+    const { topology } = live.plan;
+    const addresses = new AddressBook(topology);
+    this.addresses = addresses;
+    this.logs = this.openLogs();
+    this.process = new LiveProcess({
+      topology,
+      blocks: live.spec.blocks,
+      costs: live.resolved.truth,
+      speed: live.spec.speed,
+      originNs: clockOrigin(live.spec),
+      observers: [world.reporter],
+      links: world.links,
+      processOf: (address) => membership.processOf(addresses, address),
+      addressesOf: (peer) => membership.addressesOf(addresses, peer),
+      onError: world.onError,
+    });
+    if (role !== 'agent') return;
+    const own = new Set(addressesOn(addresses, node));
+    this.cluster = this.wire(live.plan, (address) => own.has(address));
+    this.openNode(this.cluster);
+    this.meet(membership.now);
+  }
+
+  /** What peers need to read this node's blocks; null where there is no node. */
+  get segment(): string | null {
+    return this.memory === null
+      ? null
+      : Buffer.from(this.memory.pool.describe()).toString('base64');
+  }
+
+  // --- the others -----------------------------------------------------------------------------
+
+  /** Members that are new, or began anew: their pools can be read. */
+  meet(came: readonly Member[]): void {
+    for (const { node, segment, incarnation, name } of came) {
+      if (segment === null || this.plane === null || name === this.world.name) continue;
+      if (this.segments.get(node)?.incarnation === incarnation) continue;
+      const imported = this.plane.importSegment(Buffer.from(segment, 'base64'));
+      if (imported !== null) this.segments.set(node, { segment: imported, incarnation });
+    }
+  }
+
+  /** The life of a member is over. */
+  part({ node, role }: Member): void {
+    if (role !== 'agent') return;
+    const known = this.segments.get(node);
+    this.segments.delete(node);
+    if (known !== undefined) this.plane?.dropSegment(known.segment);
+    this.mourn(node);
+  }
+
+  /** The leader's conductor learns that a node is gone. */
+  private mourn(node: number): void {
+    if (!this.leads) return;
+    for (const peer of addressesOn(this.addresses, node)) {
+      this.process.tell(CONDUCTOR, CONDUCTOR, { kind: 'peerGone', peer });
+    }
+  }
+
+  /** Somebody leads now: the machines here say what they have. */
+  hearLeader(): void {
+    this.process.tellReset(CONDUCTOR);
+  }
+
+  // --- roles ----------------------------------------------------------------------------------
+
+  /** The conductor of this term is here. */
+  lead(term: number): void {
+    const { live, membership } = this.world;
+    const { plan } = live;
+    const conductor = { ...plan.settings.conductor, term, gatherNs: GATHER_NS * live.spec.speed };
+    const led = { ...plan, settings: { ...plan.settings, conductor } };
+    this.leads = true;
+    const there = membership.agents;
+    for (const { id } of plan.topology.nodes) if (!there.includes(id)) this.mourn(id);
+    this.cluster = this.wire(led, (address) => address === CONDUCTOR);
+  }
+
+  /**
+   * The workload is here and begins: row r of the trace is request `first` + r of the cluster.
+   */
+  play(trace: TraceColumns, first: number): Workload {
+    const { plan } = this.world.live;
+    this.cluster = this.wire(plan, (address) => address === WORKLOAD, { trace, first });
+    this.process.tell(WORKLOAD, WORKLOAD, { kind: 'wake', token: -1 });
+    return this.cluster.workload;
+  }
+
+  /** Wires a cluster and keeps the machines that are `own`. */
+  private wire(plan: ClusterPlan, own: (address: Address) => boolean, played?: Played): Cluster {
+    const { process, addresses } = this;
+    const { spec } = this.world.live;
+    const first = played?.first ?? 0;
+    const trace = played?.trace ?? emptyTrace(spec);
+    const logs = new Map<Address, Log>();
+    const hostOf = (address: Address) => {
+      const host = process.host(address);
+      const numbered = address === WORKLOAD && first > 0 ? numberedHost(host, first) : host;
+      if (!own(address) || this.logs === null) return numbered;
+      const header = {
+        machine: addresses.name(address),
+        incarnation: this.world.incarnation,
+        seed: plan.seed,
+        policies: policiesText(plan.policies),
+        configuration: plan.settings,
+      };
+      const log = this.logs.open(header, address === WORKLOAD ? trace : null);
+      logs.set(address, log);
+      return recordHost(numbered, log);
+    };
+    const cluster = wireCluster(plan, trace, hostOf, this.world.incarnation);
+    for (const [address, machine] of cluster.machines.entries()) {
+      if (!own(address)) continue;
+      const log = logs.get(address);
+      const logged = log === undefined ? machine : recordMachine(machine as LoggedMachine, log);
+      const numbered = address === WORKLOAD && first > 0 ? numberedMachine(logged, first) : logged;
+      process.setMachine(address, numbered);
+    }
+    return cluster;
+  }
+
+  private openNode(cluster: Cluster): void {
+    const { addon, reason } = loadNative();
+    if (addon === null) throw new Error(reason ?? '');
+    const { node, live, reporter } = this.world;
+    const { plan, spec } = live;
+    const { topology } = plan;
+    const stream = { random: () => 0.5 };
+    const plane = new DataPlane(addon, plan.policies.rail.create(stream as never), PLANE_DEFAULTS);
+    this.plane = plane;
+    for (const rail of spec.rails) plane.addRail(rail);
+    const store = cluster.stores[node];
+    const specs = topology.instances.filter((instance) => instance.node === node);
+    const modelBytes = topology.kv.blockTokens * topology.kv.bytesPerToken[0];
+    const pages = specs.reduce((sum, { kvCapacityBytes }) => sum + kvCapacityBytes, 0) / modelBytes;
+    const memory = new LiveMemory({
+      addon,
+      plane,
+      dramSlots: store.dram.capacitySlots,
+      pages: Math.ceil(pages) + topology.instances.length,
+      blockBytes: spec.blockBytes,
+    });
+    this.memory = memory;
+    const { process } = this;
+    const transfers = new LiveTransfers({
+      node,
+      plane,
+      memory,
+      prompts: process.prompts,
+      blockTokens: topology.kv.blockTokens,
+      segmentOf: (peer) => this.segments.get(peer) ?? null,
+      blockAt: (slot) => store.dram.block(slot),
+      generationAt: (slot) => store.dram.generations[slot],
+      offer: (peer, offer) => process.offer(peer, offer),
+      onWrongByte: (what) => reporter.wrongByte(what),
+    });
+    this.transfers = transfers;
+    const isHeld = (owner: number, request: number) =>
+      owner === PARKED
+        ? specs.some(({ id }) => store.isHeld(id, request))
+        : store.isHeld(owner, request);
+    process.setNode({ memory, transfers, isHeld });
+  }
+
+  // --- what operators ask ---------------------------------------------------------------------
+
+  /** Nothing waits, computes, streams or decodes on the node. */
+  get isIdle(): boolean {
+    const { node, live } = this.world;
+    const own = live.plan.topology.instances.filter((spec) => spec.node === node);
+    return own.every(({ id }) => this.cluster?.instances[id].isIdle !== false);
+  }
+
+  /** Whether the leader here has nothing on a node and gives it nothing. */
+  isDrained(node: number): boolean {
+    const { cluster, leads } = this;
+    if (!leads || cluster === null) return false;
+    const { views } = cluster.conductor;
+    const own = this.world.live.plan.topology.instances.filter((spec) => spec.node === node);
+    return own.every(({ id }) => {
+      const bound = views.queuedRequests(id) + views.decodeRequests(id);
+      return bound === 0 && (views.rolesOf(id).length === 0 || !views.isAlive(id));
+    });
+  }
+
+  /** To the leader's conductor: what the instances of a node are to do. */
+  setRoles(node: number, roles: readonly Role[] | null): void {
+    if (!this.leads) return;
+    for (const spec of this.world.live.plan.topology.instances) {
+      if (spec.node !== node) continue;
+      const body = { kind: 'setRoles', term: 0, instance: spec.id, roles: roles ?? spec.roles };
+      this.process.tell(CONDUCTOR, CONDUCTOR, body as SetRoles);
+    }
+  }
+
+  status(): MachineStatus {
+    const { cluster, transfers, memory, leads } = this;
+    const { node, live } = this.world;
+    const store = memory === null ? undefined : cluster?.stores[node];
+    const dram = store?.dram;
+    return {
+      tiers:
+        dram === undefined
+          ? []
+          : [
+              {
+                tier: 'dram',
+                usedBlocks: dram.usedSlots,
+                capacityBlocks: dram.capacitySlots,
+                evictions: dram.evictions,
+              },
+            ],
+      rails: live.spec.rails.map(({ kind }) => kind),
+      movedBytes: transfers?.movedBytes ?? 0,
+      verifiedBlocks: transfers?.verifiedBlocks ?? 0,
+      evictions: dram?.evictions ?? 0,
+      instances: leads && cluster !== null ? this.instancesSeen(cluster) : [],
+      inFlight: leads && cluster !== null ? cluster.conductor.liveRequests : 0,
+    };
+  }
+
+  private instancesSeen({ conductor }: Cluster): MachineStatus['instances'] {
+    const { views } = conductor;
+    return this.world.live.plan.topology.instances.map(({ id, name, node }) => ({
+      name,
+      node,
+      alive: views.isAlive(id),
+      roles: views.rolesOf(id),
+      queued: views.queuedRequests(id),
+      decoding: views.decodeRequests(id),
+    }));
+  }
+
+  async close(): Promise<void> {
+    this.process.stop();
+    this.plane?.close();
+    await this.logs?.close();
+  }
+
+  // --- logs -----------------------------------------------------------------------------------
+
+  private openLogs(): FactLogs | null {
+    const { live, name, incarnation, reporter, onWarning } = this.world;
+    const { logs: folder } = live.spec;
+    if (folder === null) return null;
+    const stats = (): MemberStats => {
+      const { movedBytes, verifiedBlocks, evictions } = this.status();
+      const { wrongBytes } = reporter;
+      return { name, movedBytes, verifiedBlocks, wrongBytes, evictions };
+    };
+    const manifest = manifestOf(live);
+    return new FactLogs({ folder, member: name, incarnation, manifest, stats, onWarning });
+  }
+}

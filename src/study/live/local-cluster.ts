@@ -1,0 +1,117 @@
+/**
+ * A whole cluster on this machine: its registry (etcd members or one in memory), and a process for
+ * each agent and conductor, which are started again when they die.
+ */
+
+import { tlsFrom } from '../../runtime/control/security.ts';
+import { type LiveSpec, SPEC_KEY } from '../../runtime/live/spec.ts';
+import { EtcdRegistry } from '../../runtime/registry/etcd.ts';
+import { DEFAULT_PREFIX, type RegistryRef, registryText } from '../../runtime/registry/open.ts';
+import { ANY } from '../../runtime/registry/registry.ts';
+import { Child } from './children.ts';
+import { EtcdMembers } from './etcd-members.ts';
+import { Hub } from './hub.ts';
+
+export interface LocalOptions {
+  readonly spec: LiveSpec;
+  readonly token: string;
+  /** Nodes that are started; the spec may have more. */
+  readonly nodes: readonly number[];
+  readonly conductors: number;
+  /** Members of etcd; 0: a registry in memory, in this process. */
+  readonly etcd: number;
+  /** Where a registry in memory listens. */
+  readonly listen?: string;
+  /** Whether what dies is started again, asked when it has died. */
+  readonly restarts: () => boolean;
+  /** A process ended that is not started again. */
+  readonly onEnd: (error: Error) => void;
+  readonly onWarning?: (message: string) => void;
+}
+
+export class LocalCluster {
+  readonly registry: RegistryRef;
+  /** By name: `node-0`, `conductor-0`. */
+  readonly children = new Map<string, Child>();
+  readonly etcd: EtcdMembers | null;
+  private readonly options: LocalOptions;
+  private readonly hub: Hub | null;
+  private stopping: Promise<void> | null = null;
+
+  private constructor(
+    options: LocalOptions,
+    registry: RegistryRef,
+    etcd: EtcdMembers | null,
+    hub: Hub | null,
+  ) {
+    this.options = options;
+    this.registry = registry;
+    this.etcd = etcd;
+    this.hub = hub;
+  }
+
+  /** @throws InputError where etcd is wanted and missing */
+  static async start(options: LocalOptions): Promise<LocalCluster> {
+    const { spec, token, listen = '127.0.0.1:0' } = options;
+    const etcd = options.etcd > 0 ? await EtcdMembers.start(options.etcd) : null;
+    const hub =
+      etcd === null ? await Hub.start(listen, { token, tls: tlsFrom({}, process.env) }) : null;
+    const prefix = DEFAULT_PREFIX;
+    const ref: RegistryRef =
+      etcd === null
+        ? { hub: `127.0.0.1:${hub?.port}` }
+        : { etcd: etcd.endpoints.map((url) => url.slice('http://'.length)), prefix };
+    const cluster = new LocalCluster(options, ref, etcd, hub);
+    try {
+      await cluster.write(spec);
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+    for (let i = 0; i < options.conductors; i++) {
+      cluster.launch(`conductor-${i}`, ['conductor', '--name', `conductor-${i}`]);
+    }
+    for (const node of options.nodes) cluster.launchNode(node);
+    return cluster;
+  }
+
+  launchNode(node: number): void {
+    this.launch(`node-${node}`, ['agent', '--node', String(node)]);
+  }
+
+  stop(): Promise<void> {
+    this.stopping ??= this.stopAll();
+    return this.stopping;
+  }
+
+  private launch(name: string, args: readonly string[]): void {
+    const { token, restarts, onEnd, onWarning = () => {} } = this.options;
+    const where = ['--registry', registryText(this.registry)];
+    const child = new Child({
+      args: ['live', ...args, ...where],
+      token,
+      restarts,
+      onEnd,
+      onWarning,
+    });
+    this.children.set(name, child);
+  }
+
+  private async write(spec: LiveSpec): Promise<void> {
+    const text = JSON.stringify(spec);
+    if (this.hub !== null) {
+      await this.hub.registry.put(SPEC_KEY, text, ANY);
+      return;
+    }
+    const { etcd: endpoints, prefix } = this.registry as Extract<RegistryRef, { etcd: unknown }>;
+    const registry = new EtcdRegistry({ endpoints, prefix, credentials: null });
+    await registry.put(SPEC_KEY, text, ANY);
+    await registry.close();
+  }
+
+  private async stopAll(): Promise<void> {
+    await Promise.all([...this.children.values()].map((child) => child.stop()));
+    await this.hub?.close();
+    await this.etcd?.stop();
+  }
+}
