@@ -4,8 +4,7 @@
  * what the policy learns. Bytes never pass through JavaScript.
  */
 import { assert, InputError } from '../core/errors.ts';
-import type { RailPolicy, RailTransfer } from '../core/policy.ts';
-import { RailTable } from '../core/rail-table.ts';
+import type { RailPolicy } from '../core/policy.ts';
 import { JobTable } from './job-table.ts';
 import {
   EVENT_DOUBLES,
@@ -13,7 +12,6 @@ import {
   type NativeAddon,
   type NativeEngine,
   type NativeRailInfo,
-  type NativeSegmentInfo,
   QUARANTINED,
   RESULT_DOUBLES,
   Status,
@@ -23,7 +21,11 @@ import {
 } from './native.ts';
 import { Batch } from './native-batch.ts';
 import { Pool, type PoolSettings } from './native-pool.ts';
-import { type Location, railsFor, type TopologyMatrix } from './topology-matrix.ts';
+import { type Attempt, FIRST, nowNs, PlaneRails } from './plane-rails.ts';
+import { type RailKind, type Route, Segment } from './segment.ts';
+import type { Location, TopologyMatrix } from './topology-matrix.ts';
+
+export { RAIL_KINDS, type RailKind, Segment } from './segment.ts';
 
 export interface PlaneSettings {
   /** Transfers open at once; more wait in the batch. */
@@ -44,9 +46,6 @@ export const PLANE_DEFAULTS: PlaneSettings = {
   attemptsMax: 9,
 };
 
-export const RAIL_KINDS = ['local', 'fabric', 'tcp'] as const;
-export type RailKind = (typeof RAIL_KINDS)[number];
-
 export interface RailSpec {
   readonly kind: RailKind;
   /** What the rail carries at best, bytes per ns; null: what its kind usually does. */
@@ -54,9 +53,6 @@ export interface RailSpec {
   /** Of its kind: native/src/tcp-rail.h, local-rail.h, fabric-rail.h. */
   readonly options: Readonly<Record<string, string>>;
 }
-
-/** Bytes per ns where nothing is known: a copy, 100 Gb/s, a socket. Only ratios matter. */
-const USUAL_BYTES_PER_NS: Record<RailKind, number> = { local: 10, fabric: 12.5, tcp: 3 };
 
 /** A block, or a part of one, between an own slot and a peer's. */
 export interface Move {
@@ -93,49 +89,16 @@ export interface MoveEnd {
   readonly quarantined: boolean;
 }
 
-/** A peer's pool. */
-export class Segment {
-  readonly info: NativeSegmentInfo;
-  /** What is known of the peer's rails, by kind. */
-  readonly rails = new Map<RailKind, { table: RailTable; indices: readonly number[] }>();
-  /** Kinds that turned out not to reach it. */
-  readonly unreachable = new Set<RailKind>();
-
-  constructor(info: NativeSegmentInfo) {
-    this.info = info;
-    for (const kind of RAIL_KINDS) {
-      const indices = info.rails.filter((rail) => rail.kind === kind).map(({ index }) => index);
-      if (indices.length === 0) continue;
-      const table = new RailTable(indices.map(() => USUAL_BYTES_PER_NS[kind]));
-      this.rails.set(kind, { table, indices });
-    }
-  }
-}
-
-interface OwnRails {
-  table: RailTable;
-  readonly indices: number[];
-  readonly bytesPerNs: number[];
-}
-
 /** Kept for the next move when it has ended, if it is of one slice: most are. */
-interface Job {
+interface Job extends Attempt {
   move: Move;
   ended: (end: MoveEnd) => void;
   startNs: number;
   readonly done: boolean[];
   attempts: number;
-  kind: RailKind;
-  /** Of the attempt under way: which slice, its rails (places in the tables), bytes before it. */
-  slices: readonly number[];
-  ownRails: readonly number[];
-  peerRails: readonly number[];
-  aheadOwn: number[];
-  aheadPeer: number[];
+  /** Of the attempt under way; null before the first. */
+  route: Route | null;
 }
-
-/** The only slice of a block, over the first rails. */
-const FIRST: readonly number[] = [0];
 
 /** Errors that another attempt may mend. */
 const RETRY: ReadonlySet<Status> = new Set([
@@ -148,12 +111,6 @@ const RETRY: ReadonlySet<Status> = new Set([
   Status.unsupported,
   Status.notRegistered,
   Status.notPermitted,
-]);
-const OWN_FAULT: ReadonlySet<Status> = new Set([Status.railDown, Status.systemError]);
-const PEER_FAULT: ReadonlySet<Status> = new Set([
-  Status.peerUnreachable,
-  Status.peerReset,
-  Status.timedOut,
 ]);
 /** The kind does not reach the peer at all. */
 const WRONG_KIND: ReadonlySet<Status> = new Set([
@@ -174,28 +131,20 @@ function newJob(move: Move, ended: (end: MoveEnd) => void, slices: number): Job 
     startNs: 0,
     done: new Array<boolean>(slices).fill(false),
     attempts: 0,
-    kind: 'tcp',
-    slices: NONE,
-    ownRails: NONE,
-    peerRails: NONE,
+    route: null,
+    slices: FIRST,
+    ownRails: FIRST,
+    peerRails: FIRST,
     aheadOwn: [0],
     aheadPeer: [0],
   };
 }
 
-const nowNs = (): number => Math.round(performance.now() * 1e6);
-const NONE: readonly number[] = [];
-
 export class DataPlane {
   private readonly addon: NativeAddon;
   private readonly engine: NativeEngine;
   private readonly settings: PlaneSettings;
-  private readonly policy: RailPolicy;
-  private readonly own = new Map<RailKind, OwnRails>();
-  private readonly kinds: RailKind[] = [];
-  /** What the topology matrix calls each rail, or null. */
-  private readonly names: (string | null)[] = [];
-  private matrix: TopologyMatrix | null = null;
+  private readonly ownRails: PlaneRails;
   private readonly batch = new Batch();
   private readonly events = new Float64Array(1 << 16);
   private readonly jobs = new JobTable<Job>();
@@ -203,7 +152,6 @@ export class DataPlane {
   private readonly quarantine = new Map<number, Move>();
   private readonly waiting = new Map<NodeJS.Timeout, Job>();
   private nextTag = 1;
-  private pairs = new Int32Array(1);
   private queued = false;
   /** When the moves collected in this turn of the event loop began. */
   private turnNs = 0;
@@ -216,14 +164,14 @@ export class DataPlane {
   constructor(addon: NativeAddon, policy: RailPolicy, settings: PlaneSettings = PLANE_DEFAULTS) {
     this.addon = addon;
     this.settings = settings;
-    this.policy = policy;
+    this.ownRails = new PlaneRails(policy, settings.sliceBytes);
     const engineSettings = Float64Array.of(settings.transfersMax, 50e6, 5e9, 200e6, 500e6);
     this.engine = new addon.Engine(engineSettings, () => this.drain());
   }
 
   /** Which rails serve which memory; without it every rail is near to all. */
   setTopology(matrix: TopologyMatrix): void {
-    this.matrix = matrix;
+    this.ownRails.setTopology(matrix);
   }
 
   /** Opens a rail; its index. `name` is its own in the matrix. Throws InputError with the cause. */
@@ -235,19 +183,15 @@ export class DataPlane {
     } catch (error) {
       throw new InputError((error as Error).message);
     }
-    const known = this.own.get(spec.kind);
-    const indices = [...(known?.indices ?? []), index];
-    const rate = spec.bytesPerNs ?? USUAL_BYTES_PER_NS[spec.kind];
-    const bytesPerNs = [...(known?.bytesPerNs ?? []), rate];
-    this.own.set(spec.kind, { table: new RailTable(bytesPerNs), indices, bytesPerNs });
-    this.kinds[index] = spec.kind;
-    this.names[index] = name;
+    this.ownRails.add(index, spec.kind, spec.bytesPerNs, name);
     return index;
   }
 
   /** All rails, in the order in which they were added; none once it is closed. */
   rails(): NativeRailInfo[] {
-    return this.kinds.flatMap((_, rail) => this.engine.railInfo(rail) ?? []);
+    return Array.from({ length: this.ownRails.count }, (_, rail) =>
+      this.engine.railInfo(rail),
+    ).filter((info) => info !== null);
   }
 
   /** `location`: where its memory lies, as the matrix calls it. */
@@ -312,10 +256,10 @@ export class DataPlane {
   /** The next attempt, or the end with `status`. */
   private attempt(job: Job, status: Status): void {
     const { move } = job;
-    const kind = this.chooseKind(move.segment);
+    const route = this.ownRails.routeTo(move.segment);
     const leftNs = move.deadlineNs - (job.attempts === 0 ? 0 : nowNs() - job.startNs);
     const tag = this.nextTag++;
-    if (this.closed || kind === null || job.attempts >= this.settings.attemptsMax || leftNs <= 0) {
+    if (this.closed || route === null || job.attempts >= this.settings.attemptsMax || leftNs <= 0) {
       const why = leftNs <= 0 ? Status.timedOut : status;
       this.jobs.set(tag, job);
       queueMicrotask(() => {
@@ -325,16 +269,16 @@ export class DataPlane {
       return;
     }
     job.attempts++;
-    job.kind = kind;
+    job.route = route;
     // A WRITE is summed as a whole by the rails: a part of it can't be.
     if (job.attempts > 1 && move.write && (move.crc !== null || move.sum)) job.done.fill(false);
-    this.spread(job);
+    this.ownRails.spread(move, route, job.done, job);
     const flags = this.flagsOf(job);
     const deadlineNs = Math.min(leftNs, this.settings.attemptNs);
     this.jobs.set(tag, job);
     const crc = move.crc ?? 0;
     this.batch.transfer(tag, move.write, move.urgent, flags, crc, deadlineNs, job.slices.length);
-    for (let i = 0; i < job.slices.length; i++) this.addSlice(job, i);
+    for (let i = 0; i < job.slices.length; i++) this.addSlice(job, route, i);
     this.flushSoon();
   }
 
@@ -357,11 +301,9 @@ export class DataPlane {
     return (move.crc === null ? 0 : VERIFY) | (move.sum ? SUM : 0);
   }
 
-  private addSlice(job: Job, i: number): void {
-    const { move, kind } = job;
+  private addSlice(job: Job, { own, peer }: Route, i: number): void {
+    const { move } = job;
     const { sliceBytes } = this.settings;
-    const own = this.own.get(kind)!;
-    const peer = move.segment.rails.get(kind)!;
     const from = job.slices[i] * sliceBytes;
     const bytes = Math.min(sliceBytes, move.bytes - from);
     job.aheadOwn[i] = own.table.posted(job.ownRails[i], bytes);
@@ -378,79 +320,6 @@ export class DataPlane {
       own.indices[job.ownRails[i]],
       peer.indices[job.peerRails[i]],
     );
-  }
-
-  /** The first kind that both have and that is not known to fail; null: none. */
-  private chooseKind(segment: Segment): RailKind | null {
-    for (const kind of RAIL_KINDS) {
-      if (this.own.has(kind) && segment.rails.has(kind) && !segment.unreachable.has(kind)) {
-        return kind;
-      }
-    }
-    return null;
-  }
-
-  /** Asks the policy for the slices that have not arrived, and deals them to the pairs in turn. */
-  private spread(job: Job): void {
-    const { move, done } = job;
-    const own = this.own.get(job.kind)!;
-    const peer = move.segment.rails.get(job.kind)!;
-    const pairCount = own.indices.length * peer.indices.length;
-    if (done.length === 1 && pairCount === 1) {
-      job.slices = job.ownRails = job.peerRails = FIRST;
-      return;
-    }
-    const slices: number[] = [];
-    for (let i = 0; i < done.length; i++) if (!done[i]) slices.push(i);
-    const count = slices.length;
-    job.slices = slices;
-    const targets = move.write ? peer.indices.length : own.indices.length;
-    const ownRails = new Array<number>(count).fill(0);
-    const peerRails = new Array<number>(count).fill(0);
-    job.ownRails = ownRails;
-    job.peerRails = peerRails;
-    if (pairCount === 1) return;
-    if (this.pairs.length < pairCount) this.pairs = new Int32Array(pairCount);
-    const pairs = this.pairs.fill(0);
-    this.policy.spread(this.transferOf(move, own, peer.table, count), pairs);
-    let pair = 0;
-    for (let i = 0; i < count; i++) {
-      for (let step = 0; pairs[pair] === 0; step++) {
-        assert(step < pairCount, 'the rail policy spreads all slices');
-        pair = (pair + 1) % pairCount;
-      }
-      pairs[pair]--;
-      const source = Math.floor(pair / targets);
-      const target = pair % targets;
-      ownRails[i] = move.write ? source : target;
-      peerRails[i] = move.write ? target : source;
-      pair = (pair + 1) % pairCount;
-    }
-  }
-
-  private transferOf(move: Move, own: OwnRails, peer: RailTable, slices: number): RailTransfer {
-    const atNs = nowNs();
-    own.table.tick(atNs);
-    peer.tick(atNs);
-    const ownEnd = { rails: own.table, near: this.nearOf(own, move.pool) };
-    // What a peer's memory is near to is the peer's knowledge.
-    const peerEnd = { rails: peer, near: new Uint8Array(peer.count).fill(1) };
-    const source = move.write ? ownEnd : peerEnd;
-    const target = move.write ? peerEnd : ownEnd;
-    return { source, target, bytes: move.bytes, sliceBytes: this.settings.sliceBytes, slices };
-  }
-
-  /** 1 for each rail that the topology matrix prefers for the pool; all where nothing is known. */
-  private nearOf({ indices }: OwnRails, pool: Pool): Uint8Array {
-    const { location } = pool;
-    const near = new Uint8Array(indices.length).fill(1);
-    if (this.matrix === null || location === null) return near;
-    const [preferred] = railsFor(this.matrix, location);
-    const isNear = (rail: number) => {
-      const name = this.names[rail];
-      return name === null || preferred.includes(name);
-    };
-    return indices.some(isNear) ? near.map((_, i) => (isNear(indices[i]) ? 1 : 0)) : near;
   }
 
   /** The one callback: everything that has ended since the last time. */
@@ -485,12 +354,7 @@ export class DataPlane {
   }
 
   private railEvent(rail: number, open: boolean): void {
-    const own = this.own.get(this.kinds[rail]);
-    const place = own?.indices.indexOf(rail) ?? -1;
-    if (own !== undefined && place >= 0) {
-      if (open) own.table.wake(place);
-      else own.table.rest(place, Number.POSITIVE_INFINITY);
-    }
+    this.ownRails.changed(rail, open);
     this.onRail(rail, open);
   }
 
@@ -505,7 +369,7 @@ export class DataPlane {
       return;
     }
     this.jobs.delete(tag);
-    if (WRONG_KIND.has(status)) job.move.segment.unreachable.add(job.kind);
+    if (WRONG_KIND.has(status)) job.move.segment.exclude(job.route!.kind);
     this.retry(job, status);
   }
 
@@ -530,33 +394,23 @@ export class DataPlane {
   /** Which slices have arrived, and what that says of the rails. */
   private learn(job: Job, at: number): void {
     const { events } = this;
-    const own = this.own.get(job.kind)!.table;
-    const peer = job.move.segment.rails.get(job.kind)!.table;
-    const source = job.move.write ? own : peer;
-    const target = job.move.write ? peer : own;
-    for (let i = 0; i < job.slices.length; i++) {
+    const { move, slices } = job;
+    const { sliceBytes } = this.settings;
+    for (let i = 0; i < slices.length; i++) {
       const result = at + EVENT_DOUBLES + i * RESULT_DOUBLES;
       const status = events[result] as Status;
-      const durationNs = events[result + 1];
-      const ok = status === Status.ok;
-      const { sliceBytes } = this.settings;
-      const bytes = Math.min(sliceBytes, job.move.bytes - job.slices[i] * sliceBytes);
-      job.done[job.slices[i]] = ok;
-      own.ended(job.ownRails[i], bytes, job.aheadOwn[i], durationNs, ok);
-      peer.ended(job.peerRails[i], bytes, job.aheadPeer[i], durationNs, ok);
-      if (OWN_FAULT.has(status)) own.failed(job.ownRails[i], nowNs());
-      if (PEER_FAULT.has(status)) peer.failed(job.peerRails[i], nowNs());
-      const sourceRail = job.move.write ? job.ownRails[i] : job.peerRails[i];
-      const targetRail = job.move.write ? job.peerRails[i] : job.ownRails[i];
-      this.policy.onSliceEnded?.({
-        source,
-        target,
-        sourceRail,
-        targetRail,
-        bytes,
-        durationNs,
-        ok,
-      });
+      job.done[slices[i]] = status === Status.ok;
+      this.ownRails.learn(
+        job.route!,
+        move.write,
+        job.ownRails[i],
+        job.peerRails[i],
+        job.aheadOwn[i],
+        job.aheadPeer[i],
+        Math.min(sliceBytes, move.bytes - slices[i] * sliceBytes),
+        status,
+        events[result + 1],
+      );
     }
   }
 
