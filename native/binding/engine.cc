@@ -1,5 +1,6 @@
 #include <napi.h>
 
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <map>
@@ -16,6 +17,8 @@ constexpr size_t kSliceDoubles = 10;
 // Doubles per event and per slice's result that `drain` writes.
 constexpr size_t kEventDoubles = 8;
 constexpr size_t kResultDoubles = 2;
+// Transfers that the engine takes in one go.
+constexpr size_t kSpecs = 32;
 
 double asDouble(Status status) { return static_cast<double>(static_cast<int32_t>(status)); }
 
@@ -54,6 +57,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
 
   std::shared_ptr<Bell> bell_;
   std::unique_ptr<Engine> engine_;
+  std::array<TransferSpec, kSpecs> specs_;
   std::vector<Event> events_;
   size_t next_ = 0;
   bool held_ = false;
@@ -282,21 +286,23 @@ Napi::Value EngineObject::Submit(const Napi::CallbackInfo& info) {
   double* at = array.Data();
   const double* const end = at + std::min<size_t>(array.ElementLength(),
                                             info[1].As<Napi::Number>().Uint32Value());
+  // In pieces: the rails' threads share the engine's lock.
   uint32_t taken = 0;
-  TransferSpec spec;
+  size_t count = 0;
   while (static_cast<size_t>(end - at) >= kTransferDoubles) {
+    TransferSpec& spec = specs_[count++];
     spec.tag = static_cast<uint64_t>(at[0]);
     spec.kind = at[1] == 0 ? OpKind::read : OpKind::write;
     spec.urgent = at[2] != 0;
     spec.flags = static_cast<uint32_t>(at[3]);
     spec.expectedCrc = static_cast<uint32_t>(at[4]);
     spec.deadlineNs = static_cast<int64_t>(at[5]);
-    const auto count = static_cast<size_t>(at[6]);
+    const auto slices = static_cast<size_t>(at[6]);
     at += kTransferDoubles;
-    if (count > static_cast<size_t>(end - at) / kSliceDoubles) {
+    if (slices > static_cast<size_t>(end - at) / kSliceDoubles) {
       return Failed(info.Env(), "submit: the batch ends within a transfer");
     }
-    spec.slices.resize(count);
+    spec.slices.resize(slices);
     for (SliceSpec& slice : spec.slices) {
       slice.pool = static_cast<uint32_t>(at[0]);
       slice.localSlot = static_cast<uint32_t>(at[1]);
@@ -310,8 +316,11 @@ Napi::Value EngineObject::Submit(const Napi::CallbackInfo& info) {
       slice.remoteRail = static_cast<uint32_t>(at[9]);
       at += kSliceDoubles;
     }
-    if (engine_->submit(spec) != Status::ok) break;
-    taken++;
+    if (count < specs_.size() && static_cast<size_t>(end - at) >= kTransferDoubles) continue;
+    const size_t accepted = engine_->submit(specs_.data(), count);
+    taken += static_cast<uint32_t>(accepted);
+    if (accepted < count) break;
+    count = 0;
   }
   if (taken > 0) Hold(true);
   engine_->kick();

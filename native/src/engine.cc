@@ -151,8 +151,24 @@ void Engine::dropSegment(uint32_t id) {
 // --- transfers ---------------------------------------------------------------------------------
 
 Status Engine::submit(const TransferSpec& spec) {
+  return submit(&spec, 1) == 1 ? Status::ok : stopping_ ? Status::railDown : Status::again;
+}
+
+size_t Engine::submit(const TransferSpec* specs, size_t count) {
   const int64_t now = nowNs();
   std::lock_guard lock(mutex_);
+  accepted_.resize(workers_.size());
+  size_t taken = 0;
+  while (taken < count && accept(specs[taken], now) == Status::ok) taken++;
+  for (size_t rail = 0; rail < workers_.size(); rail++) {
+    if (accepted_[rail].empty()) continue;
+    workers_[rail]->enqueue(accepted_[rail]);
+    accepted_[rail].clear();
+  }
+  return taken;
+}
+
+Status Engine::accept(const TransferSpec& spec, int64_t now) {
   if (stopping_) return Status::railDown;
   if (open_ >= settings_.maxTransfers) return Status::again;
   std::unique_ptr<Transfer> transfer = takeTransfer(spec.slices.size());
@@ -215,7 +231,7 @@ Status Engine::submit(const TransferSpec& spec) {
     event.kind = EventKind::transfer;
     event.tag = spec.tag;
     event.status = wrong;
-    event.slices.assign(transfer->count, {wrong, 0});
+    for (uint32_t i = 0; i < transfer->count; i++) event.slices.push_back({wrong, 0});
     events_.push_back(std::move(event));
     return Status::ok;
   }
@@ -228,7 +244,7 @@ Status Engine::submit(const TransferSpec& spec) {
     raw->slices[i].pool->open[raw->slices[i].localSlot].fetch_add(1);
   }
   for (uint32_t i = 0; i < raw->count; i++) {
-    workers_[spec.slices[i].rail]->enqueue(&raw->slices[i]);
+    accepted_[spec.slices[i].rail].push_back(&raw->slices[i]);
   }
   return Status::ok;
 }
@@ -286,7 +302,6 @@ void Engine::report(Transfer* transfer, int64_t atNs) {
   event.kind = EventKind::transfer;
   event.tag = transfer->tag;
   event.durationNs = atNs - transfer->submittedNs;
-  event.slices.reserve(transfer->count);
   bool summed = true;
   for (uint32_t i = 0; i < transfer->count; i++) {
     const Slice& slice = transfer->slices[i];

@@ -73,6 +73,25 @@ struct SliceResult {
   int64_t durationNs;
 };
 
+// Of the slices of a transfer, in order. Most have one: that needs no memory of its own.
+class SliceResults {
+ public:
+  size_t size() const { return size_; }
+  const SliceResult& operator[](size_t i) const { return i == 0 ? first_ : more_[i - 1]; }
+  void push_back(SliceResult result) {
+    if (size_++ == 0) {
+      first_ = result;
+    } else {
+      more_.push_back(result);
+    }
+  }
+
+ private:
+  size_t size_ = 0;
+  SliceResult first_{};
+  std::vector<SliceResult> more_;
+};
+
 struct Event {
   EventKind kind;
   // Of the transfer; of a rail event, the rail's index.
@@ -83,7 +102,7 @@ struct Event {
   uint32_t crc = 0;
   uint64_t doneBytes = 0;
   int64_t durationNs = 0;
-  std::vector<SliceResult> slices;
+  SliceResults slices;
 };
 
 enum class RailState : uint32_t { opening = 0, open = 1, down = 2, stopped = 3 };
@@ -130,6 +149,8 @@ class Engine {
 
   // `again`: too many are open. Whatever else is wrong comes as an event.
   Status submit(const TransferSpec& spec);
+  // The first `count` in one go; answers how many it took.
+  size_t submit(const TransferSpec* specs, size_t count);
   // Wakes the rails that got something: once per batch.
   void kick();
   // Moves all waiting events to `out`.
@@ -143,6 +164,7 @@ class Engine {
  private:
   friend class RailWorker;
   // With mutex_ held.
+  Status accept(const TransferSpec& spec, int64_t now);
   std::unique_ptr<Transfer> takeTransfer(size_t slices);
   void keepTransfer(std::unique_ptr<Transfer> transfer);
   void finishSlice(Slice* slice, Status status, int64_t atNs);
@@ -166,6 +188,8 @@ class Engine {
   std::vector<std::unique_ptr<Transfer>> spare_;
   uint32_t open_ = 0;
   std::vector<Event> events_;
+  // By rail: slices of the batch that is being submitted, for its queue.
+  std::vector<std::vector<Slice*>> accepted_;
   bool notified_ = false;
   bool stopping_ = false;
   bool stopped_ = false;

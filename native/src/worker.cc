@@ -39,10 +39,10 @@ void RailWorker::start() {
 
 // --- from other threads ------------------------------------------------------------------------
 
-void RailWorker::enqueue(Slice* slice) {
+void RailWorker::enqueue(const std::vector<Slice*>& slices) {
   std::lock_guard lock(mutex_);
-  incoming_.push_back(slice);
-  queued_.fetch_add(1, std::memory_order_relaxed);
+  incoming_.insert(incoming_.end(), slices.begin(), slices.end());
+  queued_.fetch_add(slices.size(), std::memory_order_relaxed);
 }
 
 void RailWorker::wake() {

@@ -63,7 +63,7 @@ class RailWorker : public std::enable_shared_from_this<RailWorker> {
 
   void start();
   // Takes effect at the next kick.
-  void enqueue(Slice* slice);
+  void enqueue(const std::vector<Slice*>& slices);
   void kick();
   // Runs `call` on the rail's thread and waits; false after `timeoutNs` (it may still run later).
   bool run(std::function<void()> call, int64_t timeoutNs);

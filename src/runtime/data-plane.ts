@@ -7,6 +7,17 @@ import { assert, InputError } from '../core/errors.ts';
 import type { RailPolicy } from '../core/policy.ts';
 import { JobTable } from './job-table.ts';
 import {
+  ARRIVED,
+  type Job,
+  type Move,
+  type MoveEnd,
+  NOT_ARRIVED,
+  newJob,
+  RETRY,
+  WRONG_KIND,
+} from './move.ts';
+import { type MoveColumns, Moves, type RowsEnded } from './move-columns.ts';
+import {
   EVENT_DOUBLES,
   EventKind,
   type NativeAddon,
@@ -21,10 +32,11 @@ import {
 } from './native.ts';
 import { Batch } from './native-batch.ts';
 import { Pool, type PoolSettings } from './native-pool.ts';
-import { type Attempt, FIRST, nowNs, PlaneRails } from './plane-rails.ts';
+import { nowNs, PlaneRails } from './plane-rails.ts';
 import { type RailKind, type Route, Segment } from './segment.ts';
 import type { Location, TopologyMatrix } from './topology-matrix.ts';
 
+export type { Move, MoveEnd } from './move.ts';
 export { RAIL_KINDS, type RailKind, Segment } from './segment.ts';
 
 export interface PlaneSettings {
@@ -54,91 +66,10 @@ export interface RailSpec {
   readonly options: Readonly<Record<string, string>>;
 }
 
-/** A block, or a part of one, between an own slot and a peer's. */
-export interface Move {
-  readonly write: boolean;
-  readonly pool: Pool;
-  readonly slot: number;
-  readonly offset: number;
-  readonly segment: Segment;
-  readonly remoteSlot: number;
-  readonly generation: number;
-  readonly remoteOffset: number;
-  readonly bytes: number;
-  /** The checksum that the bytes must have where they arrive; null: not checked. */
-  readonly crc: number | null;
-  /** Report the checksum. */
-  readonly sum: boolean;
-  /** Before what is not. */
-  readonly urgent: boolean;
-  /** For all attempts together. */
-  readonly deadlineNs: number;
-}
+const isSinglePair = ({ own, peer }: Route): boolean =>
+  own.indices.length === 1 && peer.indices.length === 1;
 
-export interface MoveEnd {
-  readonly status: Status;
-  /** Of the bytes where they arrived; null: not asked for, or the rail could not tell. */
-  readonly crc: number | null;
-  /** Asked for, but the rail could not tell (a WRITE over a fabric). */
-  readonly unverified: boolean;
-  readonly durationNs: number;
-  readonly attempts: number;
-  /** Per slice, in order: whether it has arrived. */
-  readonly slices: readonly boolean[];
-  /** Operations are still open on the slot: it must not be reused before `onReleased`. */
-  readonly quarantined: boolean;
-}
-
-/** Kept for the next move when it has ended, if it is of one slice: most are. */
-interface Job extends Attempt {
-  move: Move;
-  ended: (end: MoveEnd) => void;
-  startNs: number;
-  readonly done: boolean[];
-  attempts: number;
-  /** Of the attempt under way; null before the first. */
-  route: Route | null;
-}
-
-/** Errors that another attempt may mend. */
-const RETRY: ReadonlySet<Status> = new Set([
-  Status.peerUnreachable,
-  Status.peerReset,
-  Status.timedOut,
-  Status.cancelled,
-  Status.railDown,
-  Status.systemError,
-  Status.unsupported,
-  Status.notRegistered,
-  Status.notPermitted,
-]);
-/** The kind does not reach the peer at all. */
-const WRONG_KIND: ReadonlySet<Status> = new Set([
-  Status.unsupported,
-  Status.notPermitted,
-  Status.notRegistered,
-]);
-
-/** Ends of moves of one slice. */
-const ARRIVED: readonly boolean[] = [true];
-const NOT_ARRIVED: readonly boolean[] = [false];
 const IDLE_JOBS_MAX = 4096;
-
-function newJob(move: Move, ended: (end: MoveEnd) => void, slices: number): Job {
-  return {
-    move,
-    ended,
-    startNs: 0,
-    done: new Array<boolean>(slices).fill(false),
-    attempts: 0,
-    route: null,
-    slices: FIRST,
-    ownRails: FIRST,
-    peerRails: FIRST,
-    aheadOwn: [0],
-    aheadPeer: [0],
-  };
-}
 
 export class DataPlane {
   private readonly addon: NativeAddon;
@@ -147,11 +78,13 @@ export class DataPlane {
   private readonly ownRails: PlaneRails;
   private readonly batch = new Batch();
   private readonly events = new Float64Array(1 << 16);
-  private readonly jobs = new JobTable<Job>();
+  private readonly jobs = new JobTable<Job | Moves>();
   private readonly idleJobs: Job[] = [];
-  private readonly quarantine = new Map<number, Move>();
+  private readonly quarantine = new Map<number, { pool: Pool; slot: number }>();
   private readonly waiting = new Map<NodeJS.Timeout, Job>();
-  private nextTag = 1;
+  /** Columns of which rows have ended, to be told so. */
+  private untold: Moves[] = [];
+  private draining = false;
   private queued = false;
   /** When the moves collected in this turn of the event loop began. */
   private turnNs = 0;
@@ -224,6 +157,29 @@ export class DataPlane {
     this.attempt(job, Status.unsupported);
   }
 
+  /** Moves alike, to be started by `startMoves`; `ended` is told their ends, many at a time. */
+  moves(columns: MoveColumns, ended: RowsEnded): Moves {
+    return new Moves(columns, ended);
+  }
+
+  /**
+   * Starts `count` rows. One of a single slice over a single pair of rails, as most are, costs no
+   * object; others, and those that fail at first, go on as moves by themselves.
+   */
+  startMoves(moves: Moves, from = 0, count = moves.columns.slots.length): void {
+    assert(!this.closed, 'the data plane is open');
+    if (!this.queued) this.turnNs = nowNs();
+    const { columns, segment } = moves;
+    const route = this.ownRails.routeTo(segment);
+    const simple = route !== null && isSinglePair(route) && columns.deadlineNs > 0;
+    for (let row = from; row < from + count; row++) {
+      moves.started(row, this.turnNs);
+      if (simple && columns.bytes[row] <= this.settings.sliceBytes) this.post(moves, row, route);
+      else this.move(moves.moveAt(row), (end) => this.rowMoved(moves, row, end));
+    }
+    if (simple) this.flushSoon();
+  }
+
   /** Gives the engine what has been collected, now. */
   flush(): void {
     this.queued = false;
@@ -240,10 +196,14 @@ export class DataPlane {
     this.turnNs = nowNs();
     for (const [waiting, job] of this.waiting) {
       clearTimeout(waiting);
-      this.jobs.set(this.nextTag++, job);
+      this.jobs.open(job, 0);
     }
-    for (const [tag, job] of this.jobs.entries())
-      this.end(tag, job, Status.cancelled, null, false, false);
+    for (const tag of this.jobs.openTags()) {
+      const job = this.jobs.get(tag);
+      if (job instanceof Moves) this.endRow(tag, job, Status.cancelled, Number.NaN, false);
+      else if (job !== null) this.end(tag, job, Status.cancelled, null, false, false);
+    }
+    this.tell();
     return clean;
   }
 
@@ -258,10 +218,9 @@ export class DataPlane {
     const { move } = job;
     const route = this.ownRails.routeTo(move.segment);
     const leftNs = move.deadlineNs - (job.attempts === 0 ? 0 : nowNs() - job.startNs);
-    const tag = this.nextTag++;
+    const tag = this.jobs.open(job, 0);
     if (this.closed || route === null || job.attempts >= this.settings.attemptsMax || leftNs <= 0) {
       const why = leftNs <= 0 ? Status.timedOut : status;
-      this.jobs.set(tag, job);
       queueMicrotask(() => {
         this.turnNs = nowNs();
         this.end(tag, job, why, null, false, false);
@@ -275,11 +234,38 @@ export class DataPlane {
     this.ownRails.spread(move, route, job.done, job);
     const flags = this.flagsOf(job);
     const deadlineNs = Math.min(leftNs, this.settings.attemptNs);
-    this.jobs.set(tag, job);
     const crc = move.crc ?? 0;
     this.batch.transfer(tag, move.write, move.urgent, flags, crc, deadlineNs, job.slices.length);
     for (let i = 0; i < job.slices.length; i++) this.addSlice(job, route, i);
     this.flushSoon();
+  }
+
+  /** A row as one transfer of one slice. */
+  private post(moves: Moves, row: number, route: Route): void {
+    const { own, peer } = route;
+    const { columns } = moves;
+    moves.routes[row] = route;
+    const bytes = columns.bytes[row];
+    moves.aheadOwn[row] = own.table.posted(0, bytes);
+    moves.aheadPeer[row] = peer.table.posted(0, bytes);
+    const { crcs } = columns;
+    const flags = (crcs === null ? 0 : VERIFY) | (columns.sum ? SUM : 0);
+    const crc = crcs === null ? 0 : crcs[row];
+    const deadlineNs = Math.min(columns.deadlineNs, this.settings.attemptNs);
+    const tag = this.jobs.open(moves, row);
+    this.batch.transfer(tag, columns.write, columns.urgent, flags, crc, deadlineNs, 1);
+    this.batch.slice(
+      moves.pool.id,
+      columns.slots[row],
+      columns.offsets[row],
+      moves.segment.info.id,
+      columns.remoteSlots[row],
+      columns.generations[row],
+      columns.remoteOffsets[row],
+      bytes,
+      own.indices[0],
+      peer.indices[0],
+    );
   }
 
   /** Soon the first time, then after 2, 4, … ms: a rail takes a while to be reopened. */
@@ -325,6 +311,7 @@ export class DataPlane {
   /** The one callback: everything that has ended since the last time. */
   private drain(): void {
     const { events, engine } = this;
+    this.draining = true;
     for (let more = true; more; ) {
       const written = engine.drain(events);
       this.turnNs = nowNs();
@@ -334,6 +321,8 @@ export class DataPlane {
         this.event(at);
       }
     }
+    this.draining = false;
+    this.tell();
     // What the engine did not take before may fit now; retries go at once.
     if (!this.closed && this.batch.transfers > 0) this.flush();
   }
@@ -344,12 +333,13 @@ export class DataPlane {
     if (events[at] === EventKind.rail) {
       this.railEvent(tag, events[at + 2] === Status.ok);
     } else if (events[at] === EventKind.released) {
-      const move = this.quarantine.get(tag);
+      const held = this.quarantine.get(tag);
       this.quarantine.delete(tag);
-      if (move !== undefined) this.onReleased(move.pool, move.slot);
+      if (held !== undefined) this.onReleased(held.pool, held.slot);
     } else {
       const job = this.jobs.get(tag);
-      if (job !== undefined) this.transferEvent(tag, job, at);
+      if (job instanceof Moves) this.rowEvent(tag, job, at);
+      else if (job !== null) this.transferEvent(tag, job, at);
     }
   }
 
@@ -370,6 +360,41 @@ export class DataPlane {
     }
     this.jobs.delete(tag);
     if (WRONG_KIND.has(status)) job.move.segment.exclude(job.route!.kind);
+    this.retry(job, status);
+  }
+
+  /** Of the first attempt of a row: `post`. */
+  private rowEvent(tag: number, moves: Moves, at: number): void {
+    const { events } = this;
+    const row = this.jobs.moveOf(tag);
+    const status = events[at + 2] as Status;
+    const flags = events[at + 3];
+    const quarantined = (flags & QUARANTINED) !== 0;
+    const { columns } = moves;
+    const route = moves.routes[row]!;
+    this.ownRails.learn(
+      route,
+      columns.write,
+      0,
+      0,
+      moves.aheadOwn[row],
+      moves.aheadPeer[row],
+      columns.bytes[row],
+      events[at + EVENT_DOUBLES] as Status,
+      events[at + EVENT_DOUBLES + 1],
+    );
+    if (status === Status.ok || !RETRY.has(status) || quarantined) {
+      const asked = status === Status.ok && (columns.crcs !== null || columns.sum);
+      const crc = asked && (flags & UNVERIFIED) === 0 ? events[at + 4] : Number.NaN;
+      this.endRow(tag, moves, status, crc, quarantined);
+      return;
+    }
+    const move = moves.moveAt(row);
+    const job = newJob(move, (end) => this.rowMoved(moves, row, end), 1);
+    job.startNs = moves.durationsNs[row];
+    job.attempts = 1;
+    this.jobs.delete(tag);
+    if (WRONG_KIND.has(status)) moves.segment.exclude(route.kind);
     this.retry(job, status);
   }
 
@@ -429,5 +454,31 @@ export class DataPlane {
     if (done.length === 1 && this.idleJobs.length < IDLE_JOBS_MAX) this.idleJobs.push(job);
     const durationNs = this.turnNs - startNs;
     ended({ status, crc, unverified, durationNs, attempts, slices, quarantined });
+  }
+
+  /** A row has ended in its first attempt. */
+  private endRow(
+    tag: number,
+    moves: Moves,
+    status: Status,
+    crc: number,
+    quarantined: boolean,
+  ): void {
+    const row = this.jobs.moveOf(tag);
+    this.jobs.delete(tag);
+    if (quarantined) this.quarantine.set(tag, { pool: moves.pool, slot: moves.columns.slots[row] });
+    if (moves.end(row, status, crc, quarantined, this.turnNs)) this.untold.push(moves);
+  }
+
+  /** A row that went as a move by itself has ended. */
+  private rowMoved(moves: Moves, row: number, end: MoveEnd): void {
+    const crc = end.crc ?? Number.NaN;
+    if (!moves.end(row, end.status, crc, end.quarantined, this.turnNs)) return;
+    this.untold.push(moves);
+    if (!this.draining) queueMicrotask(() => this.tell());
+  }
+
+  private tell(): void {
+    while (this.untold.length > 0) this.untold.pop()?.tell();
   }
 }

@@ -1,43 +1,69 @@
 /**
- * What is under way, by tags that count up. Nearly all end in about the order in which they began,
- * so that a ring finds them; who stays while the ring goes round stands in a map beside it.
+ * What is under way, by tags that count up. A tag's lowest bits are its row; one whose row is
+ * taken by a job that stays long is passed over. At most half of the rows are taken.
  */
-const ROWS = 4096;
+const ROWS = 1024;
+const FREE = -1;
 
 export class JobTable<T> {
-  private readonly tags = new Float64Array(ROWS);
-  private readonly rows: (T | null)[] = new Array<T | null>(ROWS).fill(null);
-  private readonly late = new Map<number, T>();
+  /** Per row: its tag or FREE, whose it is, and which of its owner's moves. */
+  private tags = new Float64Array(ROWS).fill(FREE);
+  private owners: (T | null)[] = new Array<T | null>(ROWS).fill(null);
+  private moves = new Int32Array(ROWS);
+  private count = 0;
+  private nextTag = 1;
 
-  get(tag: number): T | undefined {
-    const row = tag & (ROWS - 1);
-    if (this.tags[row] === tag) return this.rows[row] ?? undefined;
-    return this.late.size === 0 ? undefined : this.late.get(tag);
+  /** Answers the tag. `move`: the owner's number for it. */
+  open(owner: T, move: number): number {
+    if (2 * this.count >= this.tags.length) this.grow();
+    const mask = this.tags.length - 1;
+    while (this.tags[this.nextTag & mask] !== FREE) this.nextTag++;
+    const tag = this.nextTag++;
+    const row = tag & mask;
+    this.tags[row] = tag;
+    this.owners[row] = owner;
+    this.moves[row] = move;
+    this.count++;
+    return tag;
   }
 
-  /** The tag must be new. */
-  set(tag: number, job: T): void {
-    const row = tag & (ROWS - 1);
-    const before = this.rows[row];
-    if (before !== null) this.late.set(this.tags[row], before);
-    this.tags[row] = tag;
-    this.rows[row] = job;
+  get(tag: number): T | null {
+    const row = tag & (this.tags.length - 1);
+    return this.tags[row] === tag ? this.owners[row] : null;
+  }
+
+  /** Of a tag that is there. */
+  moveOf(tag: number): number {
+    return this.moves[tag & (this.tags.length - 1)];
   }
 
   /** Whether it was there. */
   delete(tag: number): boolean {
-    const row = tag & (ROWS - 1);
-    if (this.tags[row] !== tag || this.rows[row] === null) return this.late.delete(tag);
-    this.rows[row] = null;
+    const row = tag & (this.tags.length - 1);
+    if (this.tags[row] !== tag) return false;
+    this.tags[row] = FREE;
+    this.owners[row] = null;
+    this.count--;
     return true;
   }
 
-  /** All that is there, as it is now. */
-  entries(): [tag: number, job: T][] {
-    const found: [number, T][] = [...this.late];
-    this.rows.forEach((job, row) => {
-      if (job !== null) found.push([this.tags[row], job]);
+  /** All tags that are there, ascending. */
+  openTags(): number[] {
+    return [...this.tags].filter((tag) => tag !== FREE).sort((a, b) => a - b);
+  }
+
+  private grow(): void {
+    const { tags, owners, moves } = this;
+    const rows = 2 * tags.length;
+    this.tags = new Float64Array(rows).fill(FREE);
+    this.owners = new Array<T | null>(rows).fill(null);
+    this.moves = new Int32Array(rows);
+    tags.forEach((tag, before) => {
+      const row = tag & (rows - 1);
+      if (tag === FREE) return;
+      this.tags[row] = tag;
+      this.owners[row] = owners[before];
+      this.moves[row] = moves[before];
     });
-    return found.sort(([a], [b]) => a - b);
   }
 }

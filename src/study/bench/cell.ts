@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { assert } from '../../core/errors.ts';
-import type { Move, MoveEnd, Segment } from '../../runtime/data-plane.ts';
+import type { Segment } from '../../runtime/data-plane.ts';
+import type { MoveColumns } from '../../runtime/move-columns.ts';
 import { Status, statusText } from '../../runtime/native.ts';
 import { GENERATION, type Side } from './side.ts';
 
@@ -55,7 +56,7 @@ export async function runCell(
   spec: CellSpec,
   forNs: number,
 ): Promise<CellRun> {
-  const moves = movesOf(side, segment, spec);
+  const columns = columnsOf(side, segment, spec);
   const latenciesNs = new Float64Array(LATENCIES_MAX);
   let operations = 0;
   const cpuStart = process.cpuUsage();
@@ -66,23 +67,34 @@ export async function runCell(
   const endNs = startNs + BigInt(forNs);
   let overNs = startNs;
   await new Promise<void>((resolve, reject) => {
-    let open = spec.batch;
     let next = 0;
-    let over = false;
-    const again = (end: MoveEnd): void => {
-      if (end.status !== Status.ok) reject(new Error(`bench: ${statusText(end.status)}`));
-      latenciesNs[operations++ % LATENCIES_MAX] = end.durationNs;
-      // The clock is dear: once in 16.
-      if (!over && (operations & 15) === 0) over = process.hrtime.bigint() >= endNs;
-      if (!over) {
-        side.plane.move(moves[next++ % moves.length], again);
-      } else if (--open === 0) {
-        overNs = process.hrtime.bigint();
-        resolve();
+    const moves = side.plane.moves(columns, (rows, count) => {
+      for (let i = 0; i < count; i++) {
+        const status = moves.statuses[rows[i]] as Status;
+        if (status !== Status.ok) reject(new Error(`bench: ${statusText(status)}`));
+        latenciesNs[operations++ % LATENCIES_MAX] = moves.durationsNs[rows[i]];
+      }
+      overNs = process.hrtime.bigint();
+      if (overNs < endNs) start(count);
+      else if (moves.open === 0) resolve();
+    });
+    const rows = columns.slots.length;
+    /** The next rows that are not under way yet, in runs. */
+    const start = (count: number): void => {
+      for (let left = count; left > 0; ) {
+        let run = 0;
+        while (run < left && next + run < rows && !moves.isOpen(next + run)) run++;
+        side.plane.startMoves(moves, next, run);
+        left -= run;
+        next += Math.max(1, run);
+        if (next >= rows) next = 0;
       }
     };
-    for (let i = 0; i < spec.batch; i++) side.plane.move(moves[next++ % moves.length], again);
+    start(spec.batch);
   });
+  // Before the latencies are sorted: that is no part of moving.
+  const eventLoop = performance.eventLoopUtilization(loopStart).utilization;
+  const mainNs = mainThreadNs() - mainStartNs;
   const cpu = process.cpuUsage(cpuStart);
   const own = (cpu.user + cpu.system) / 1e6;
   return {
@@ -91,34 +103,38 @@ export async function runCell(
     durationNs: Number(overNs - startNs),
     latenciesNs: latenciesNs.subarray(0, Math.min(operations, LATENCIES_MAX)).sort(),
     cpuSec: own + cpuSecOf(peerPid) - peerStart,
-    eventLoop: performance.eventLoopUtilization(loopStart).utilization,
-    mainNsPerOp: (mainThreadNs() - mainStartNs) / operations,
+    eventLoop,
+    mainNsPerOp: mainNs / operations,
   };
 }
 
-/** Blocks one after another through the whole pool, at the same place on both sides. */
-function movesOf(side: Side, segment: Segment, spec: CellSpec): Move[] {
+/**
+ * Blocks one after another through the whole pool, at the same place on both sides; so often that
+ * there are more than move at once.
+ */
+function columnsOf(side: Side, segment: Segment, spec: CellSpec): MoveColumns {
   const { slots, slotBytes } = side.pool.info;
   const { blockBytes } = spec;
   assert(blockBytes <= slotBytes, 'a block fits into a slot');
   const perSlot = Math.floor(slotBytes / blockBytes);
-  return Array.from({ length: slots * perSlot }, (_, i) => {
-    const slot = Math.floor(i / perSlot);
-    const offset = (i % perSlot) * blockBytes;
-    return {
-      write: spec.operation === 'write',
-      pool: side.pool,
-      slot,
-      offset,
-      segment,
-      remoteSlot: slot,
-      generation: GENERATION,
-      remoteOffset: offset,
-      bytes: blockBytes,
-      crc: null,
-      sum: spec.verify,
-      urgent: false,
-      deadlineNs: 20e9,
-    };
-  });
+  const blocks = slots * perSlot;
+  const rows = blocks * Math.ceil((2 * spec.batch) / blocks);
+  const slotOf = (row: number) => Math.floor((row % blocks) / perSlot);
+  const columnOfSlots = Int32Array.from({ length: rows }, (_, row) => slotOf(row));
+  const offsets = Float64Array.from({ length: rows }, (_, row) => (row % perSlot) * blockBytes);
+  return {
+    write: spec.operation === 'write',
+    pool: side.pool,
+    segment,
+    sum: spec.verify,
+    urgent: false,
+    deadlineNs: 20e9,
+    slots: columnOfSlots,
+    offsets,
+    remoteSlots: columnOfSlots,
+    generations: new Float64Array(rows).fill(GENERATION),
+    remoteOffsets: offsets,
+    bytes: new Float64Array(rows).fill(blockBytes),
+    crcs: null,
+  };
 }
