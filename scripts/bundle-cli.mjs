@@ -1,7 +1,8 @@
 /**
  * Makes of the command line what starts fast: dist/cli/program.cjs, one file in place of a hundred,
- * beside it program.cache with the bytecode of what a replay runs, and dist/cli/main.js that starts
- * the one with the other (scripts/launcher.mjs). Finding, linking and compiling modules was a tenth
+ * beside it large packages that only some runs need, program.cache and its like with the bytecode of
+ * what a replay runs, and dist/cli/main.js that starts the ones with the others
+ * (scripts/launcher.mjs). Finding, linking and compiling modules was a tenth
  * of a whole replay of 12,000 requests. The unbundled output of tsc serves the library.
  *
  * Modules that ask for files do so relative to `../`, so that they find them from dist/cli too.
@@ -41,8 +42,8 @@ const builtinPolicies = {
   },
 };
 
-/** Large packages that only some commands need, and that CommonJS can't ask for as they are. */
-const APART = ['vega', 'vega-lite'];
+/** Large packages that only some runs need: files of their own. */
+const APART = ['vega', 'vega-lite', 'yaml', 'zod'];
 const apart = {
   name: 'apart',
   setup(esbuild) {
@@ -73,7 +74,7 @@ const result = await build({
   entryPoints: ['src/cli/main.ts'],
   outfile: program,
   write: false,
-  external: ['cli-progress', 'esbuild', 'etcd3', 'yaml', 'zod', '@*'],
+  external: ['cli-progress', 'esbuild', 'etcd3', '@*'],
   define: { 'import.meta.url': 'moduleUrl' },
   plugins: [builtinPolicies, apart],
 });
@@ -83,24 +84,37 @@ const text = result.outputFiles[0].text.replace(/\bimport\(/g, 'importModule(');
 writeFileSync(program, text);
 copyFileSync(`${root}scripts/launcher.mjs`, main);
 
-/** The bytecode of what a small replay ran. A broken build must show here, not at a user's. */
-function writeCache() {
+/**
+ * The bytecode of what a small replay ran, one with caches that overflow, faults and rails apart.
+ * A broken build must show here, not at a user's.
+ */
+function writeCaches() {
   const scratch = mkdtempSync(`${tmpdir()}/moontide-`);
-  const run = (args, env) => {
-    const { status, stderr } = spawnSync(process.execPath, [main, ...args], {
-      env: { ...process.env, ...env },
-      encoding: 'utf8',
-    });
-    if (status !== 0) throw new Error(`${args.join(' ')}: ${stderr}`);
-  };
+  const trace = `${scratch}/trace.jsonl`;
+  const scenario = `${scratch}/scenario.yaml`;
+  const sets = ['0.dram=32ktokens', '0.ssd=64ktokens', '1.ssd=64ktokens'];
+  const replay = ['replay', `mooncake:${trace}`, '--scenario', scenario, '--rail=spray', '--json'];
+  const args = [...replay, ...sets.flatMap((set) => ['--set', `cluster.groups.${set}`])];
   try {
-    const trace = `${scratch}/trace.jsonl`;
     writeFileSync(trace, sampleTrace());
-    run(['replay', `mooncake:${trace}`, '--json'], { MOONTIDE_WRITE_CACHE: '1' });
+    writeFileSync(scenario, SCENARIO);
+    for (const kept of ['program', 'others']) {
+      const { status, stderr } = spawnSync(process.execPath, [main, ...args], {
+        env: { ...process.env, MOONTIDE_WRITE_CACHE: kept },
+        encoding: 'utf8',
+      });
+      if (status !== 0) throw new Error(`${args.join(' ')}: ${stderr}`);
+    }
   } finally {
     rmSync(scratch, { recursive: true });
   }
 }
+
+const SCENARIO = `events:
+  - {at: 5s, crash: prefill-0, for: 20s}
+  - {at: 10s, rail: prefill-1/rail0, for: 10s}
+  - {at: 15s, ssd: prefill-2, rate: 20%}
+`;
 
 /** Requests that share prefixes, as a Mooncake trace. */
 function sampleTrace() {
@@ -112,6 +126,7 @@ function sampleTrace() {
   return lines.map((line) => `${JSON.stringify(line)}\n`).join('');
 }
 
-rmSync(`${folder}/program.cache`, { force: true });
-writeCache();
-readFileSync(`${folder}/program.cache`);
+const caches = ['program', 'yaml', 'zod'].map((name) => `${folder}/${name}.cache`);
+for (const cache of caches) rmSync(cache, { force: true });
+writeCaches();
+for (const cache of caches) readFileSync(cache);

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * Starts the command line: compiles program.cjs beside this file, from the bytecode in
- * program.cache where that was made by the same Node.js (another one ignores it).
+ * Starts the command line: compiles program.cjs beside this file, and what that asks for here, from
+ * the bytecode in program.cache and its like where that was made by the same Node.js (another one
+ * ignores it).
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -26,34 +27,55 @@ const REPLAY_FLAGS = [
   '--no-incremental-marking',
 ];
 
-const filename = fileURLToPath(new URL('program.cjs', import.meta.url));
-const cacheFile = fileURLToPath(new URL('program.cache', import.meta.url));
+/** 'program' or 'others': whose bytecode this run is to keep. */
+const kept = process.env.MOONTIDE_WRITE_CACHE;
+const program = './program.cjs';
+const require = createRequire(import.meta.url);
+const parameters = 'require, module, exports, moduleUrl, importModule';
 
-function readCache() {
+function readCache(file) {
   try {
-    return readFileSync(cacheFile);
+    return readFileSync(file);
   } catch {
     return undefined;
   }
 }
 
-const parameters = 'require, module, exports, moduleUrl, importModule';
-// Latin-1, as esbuild writes ASCII: a string of bytes is half as long.
-const source = `(function (${parameters}) {${readFileSync(filename, 'latin1')}\n})`;
-const script = new Script(source, { filename, cachedData: readCache() });
-const writesCache = process.env.MOONTIDE_WRITE_CACHE === '1';
-// After the script is made, and not where the cache is: bytecode is for those who have equal flags.
-if (process.argv[2] === 'replay' && !writesCache)
-  for (const flag of REPLAY_FLAGS) setFlagsFromString(flag);
-const module = { exports: {} };
-const program = script.runInThisContext();
-program(
-  createRequire(import.meta.url),
-  module,
-  module.exports,
-  import.meta.url,
-  (name) => import(name),
-);
-if (writesCache) {
-  process.on('exit', () => writeFileSync(cacheFile, script.createCachedData()));
+function compile(name) {
+  const filename = fileURLToPath(new URL(name, import.meta.url));
+  const cacheFile = filename.replace(/cjs$/, 'cache');
+  // Latin-1, as esbuild writes ASCII: a string of bytes is half as long.
+  const source = `(function (${parameters}) {${readFileSync(filename, 'latin1')}\n})`;
+  const script = new Script(source, { filename, cachedData: readCache(cacheFile) });
+  if (kept === (name === program ? 'program' : 'others')) {
+    process.on('exit', () => writeFileSync(cacheFile, script.createCachedData()));
+  }
+  return script;
 }
+
+const loaded = new Map();
+
+function load(name) {
+  if (!loaded.has(name)) loaded.set(name, run(compile(name)));
+  return loaded.get(name);
+}
+
+/** Runs a compiled file; answers what it exports. */
+function run(script) {
+  const module = { exports: {} };
+  script.runInThisContext()(
+    (id) => (id.startsWith('./') ? load(id) : require(id)),
+    module,
+    module.exports,
+    import.meta.url,
+    (id) => import(id),
+  );
+  return module.exports;
+}
+
+const script = compile(program);
+// Bytecode is good under the flags that it was made with: the program's serves all commands.
+if (process.argv[2] === 'replay' && kept !== 'program') {
+  for (const flag of REPLAY_FLAGS) setFlagsFromString(flag);
+}
+run(script);
