@@ -2,14 +2,18 @@
 import type { Command } from 'commander';
 import type { ConfigOptions } from '../config/load.ts';
 import { InputError } from '../core/errors.ts';
-import type { RailKind } from '../runtime/data-plane.ts';
 import type { LiveMember } from '../runtime/live/member.ts';
+import { addOperations } from './live-operate.ts';
+import { railKind } from './live-options.ts';
+import { addStatus } from './live-status.ts';
+import { addUp } from './live-up.ts';
 import { addConfigOptions, numberOption } from './options.ts';
 import { printJson } from './output.ts';
 
 const EXAMPLES = `
 Examples:
-  moontide live replay demo --nodes 4 --limit 300 --speed 20
+  moontide live replay demo --nodes 4 --limit 300 --speed 20     # a cluster of its own
+  moontide live replay demo --limit 300                          # the one of \`live up\`
   moontide live replay mooncake:trace.jsonl --nodes 4 --limit 1000 --utilisation 0.7 --json`;
 
 const SECURITY = `
@@ -21,7 +25,9 @@ moontide://NAME is for the member NAME alone. etcd is asked with the same certif
 interface ReplayFlags extends ConfigOptions {
   readonly config: string;
   readonly set: string[];
-  readonly nodes: number;
+  readonly nodes?: number;
+  readonly registry?: string;
+  readonly dir?: string;
   readonly limit?: number;
   readonly speed: number;
   readonly utilisation?: number;
@@ -45,7 +51,10 @@ interface PartFlags {
 
 export function addLiveCommand(program: Command): void {
   const live = program.command('live').description('Run a cluster of real processes.');
+  addUp(live);
+  addStatus(live);
   addReplay(live);
+  addOperations(live);
   addPart(live, 'agent', 'One node: its pools, its store, its engines.').requiredOption(
     '--node <n>',
     'which node of the cluster, from 0',
@@ -61,10 +70,18 @@ export function addLiveCommand(program: Command): void {
 function addReplay(live: Command): void {
   const command = live
     .command('replay')
-    .description('Bring up a cluster on this machine, replay a trace, take it down.')
+    .description(
+      'Replay a trace on the running cluster; with --nodes on one that is brought up for it.',
+    )
     .argument('<trace>', 'format:path, a catalogue name (demo) or a path; - reads stdin');
   addConfigOptions(command)
-    .option('--nodes <n>', 'nodes, the last one for decode', numberOption('--nodes', 2, true), 4)
+    .option(
+      '--nodes <n>',
+      'bring up a cluster of so many nodes, the last one for decode',
+      numberOption('--nodes', 2, true),
+    )
+    .option('--registry <url>', 'of the running cluster, its token in MOONTIDE_TOKEN')
+    .option('--dir <dir>', 'where `live up` wrote the registry and the token down')
     .option('--limit <n>', 'only the first n requests', numberOption('--limit', 1, true))
     .option('--speed <x>', "the cluster's clock", numberOption('--speed', 0, false), 20)
     .option(
@@ -100,23 +117,22 @@ function warn(message: string): void {
 }
 
 async function replayLive(trace: string, flags: ReplayFlags): Promise<void> {
-  const { liveReplay } = await import('../study/live/replay.ts');
-  const { json, set, transport, ...rest } = flags;
-  const kinds: readonly string[] = ['local', 'tcp', 'fabric'];
-  if (!kinds.includes(transport)) {
-    throw new InputError(`found ${transport}, expected local, tcp or fabric`, '--transport');
-  }
+  const { json, set, transport, nodes, registry, dir, ...rest } = flags;
+  const kind = railKind(transport);
   const progress = process.stderr.isTTY ? (await import('./progress.ts')).replayProgress() : null;
   const onProgress = (requestsDone: number, requests: number) =>
     progress?.update({ requestsDone, requests, events: 0 });
-  const result = await liveReplay({
-    ...rest,
-    trace,
-    sets: set,
-    transport: transport as RailKind,
-    onProgress,
-    onWarning: warn,
-  }).finally(() => progress?.end());
+  const shared = { ...rest, trace, onProgress, onWarning: warn };
+  const { liveReplay, liveReplayOn } = await import('../study/live/replay.ts');
+  const run = async () => {
+    if (nodes !== undefined) return liveReplay({ ...shared, nodes, sets: set, transport: kind });
+    if (set.length > 0) {
+      throw new InputError('found --set without --nodes: the running cluster is as it was set up');
+    }
+    const { findCluster } = await import('../study/live/state-file.ts');
+    return liveReplayOn(findCluster({ registry, dir }), shared);
+  };
+  const result = await run().finally(() => progress?.end());
   if (json) printJson(result);
   else {
     const { liveTable } = await import('./live-table.ts');

@@ -13,7 +13,7 @@ export function reportError(error: unknown): number {
     process.stderr.write(`moontide: ${error.message}\n`);
     return EXIT.badInput;
   }
-  if (isNamed(error, 'PolicyError')) {
+  if (isNamed(error, 'PolicyError') || isNamed(error, 'RegistryError')) {
     process.stderr.write(`moontide: ${error.message}\n`);
     return EXIT.failed;
   }

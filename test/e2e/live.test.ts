@@ -42,7 +42,9 @@ describeNative('live replay', () => {
   );
 
   it('refuses what it cannot do in one line', async () => {
-    const ssd = await moontide('live', 'replay', 'demo', '--set', 'cluster.groups.0.ssd=1TB');
+    const ssd = await moontide(
+      ...['live', 'replay', 'demo', '--nodes', '4', '--set', 'cluster.groups.0.ssd=1TB'],
+    );
     expect([ssd.code, ssd.stdout]).toEqual([2, '']);
     expect(ssd.stderr).toMatch(/^moontide: .*found an SSD tier, expected ssd: 0B.*\n$/);
     const alone = await moontide('live', 'agent', '--node', '0', '--hub', '127.0.0.1:1');

@@ -124,6 +124,17 @@ export class LiveMember {
   async join(): Promise<void> {
     await this.links.listen();
     await this.begin();
+    await this.follow();
+    if (this.options.role === 'conductor') await this.operations.start();
+  }
+
+  /** Sees who is there, and can be answered, without being a member. */
+  async observe(): Promise<void> {
+    await this.links.listen();
+    await this.follow();
+  }
+
+  private async follow(): Promise<void> {
     await this.registry.watch(MEMBERS, (entries) => {
       const { gone, came } = this.membership.update(entries);
       this.onMembers(gone, came);
@@ -131,7 +142,6 @@ export class LiveMember {
     await this.registry.watch(LEADER_KEY, (entries) => {
       if (this.membership.updateLeader(entries)) this.onLeader();
     });
-    if (this.options.role === 'conductor') await this.operations.start();
   }
 
   /** Resolves when so many agents are members and a conductor leads. */

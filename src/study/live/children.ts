@@ -43,6 +43,11 @@ export class Child {
     return exitCode === null && signalCode === null ? (pid ?? null) : null;
   }
 
+  /** It was sent away, and is not started again. */
+  get hasEnded(): boolean {
+    return this.stopped && this.pid === null;
+  }
+
   /** Ends it for good. */
   async stop(): Promise<void> {
     this.stopped = true;

@@ -54,6 +54,5 @@ export class Hub {
 
   async close(): Promise<void> {
     await this.links.close();
-    await this.server.registry.close();
   }
 }

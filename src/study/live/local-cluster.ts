@@ -4,10 +4,11 @@
  */
 
 import { tlsFrom } from '../../runtime/control/security.ts';
-import { type LiveSpec, SPEC_KEY } from '../../runtime/live/spec.ts';
+import { readWanted } from '../../runtime/live/operations.ts';
+import { type LiveSpec, SPEC_KEY, WANTED, type Wanted } from '../../runtime/live/spec.ts';
 import { EtcdRegistry } from '../../runtime/registry/etcd.ts';
 import { DEFAULT_PREFIX, type RegistryRef, registryText } from '../../runtime/registry/open.ts';
-import { ANY } from '../../runtime/registry/registry.ts';
+import { ANY, type Registry } from '../../runtime/registry/registry.ts';
 import { Child } from './children.ts';
 import { EtcdMembers } from './etcd-members.ts';
 import { Hub } from './hub.ts';
@@ -36,6 +37,8 @@ export class LocalCluster {
   readonly etcd: EtcdMembers | null;
   private readonly options: LocalOptions;
   private readonly hub: Hub | null;
+  /** A client of the registry, whatever that is. */
+  private readonly shared: Registry;
   private stopping: Promise<void> | null = null;
 
   private constructor(
@@ -48,6 +51,7 @@ export class LocalCluster {
     this.registry = registry;
     this.etcd = etcd;
     this.hub = hub;
+    this.shared = hub?.registry ?? clientOf(registry);
   }
 
   /** @throws InputError where etcd is wanted and missing */
@@ -63,7 +67,12 @@ export class LocalCluster {
         : { etcd: etcd.endpoints.map((url) => url.slice('http://'.length)), prefix };
     const cluster = new LocalCluster(options, ref, etcd, hub);
     try {
-      await cluster.write(spec);
+      await cluster.shared.put(SPEC_KEY, JSON.stringify(spec), ANY);
+      for (const node of spares(options.nodes)) {
+        const wanted: Wanted = { state: 'out', roles: null };
+        await cluster.shared.put(WANTED + node, JSON.stringify(wanted), ANY);
+      }
+      await cluster.follow();
     } catch (error) {
       await cluster.stop();
       throw error;
@@ -97,21 +106,33 @@ export class LocalCluster {
     this.children.set(name, child);
   }
 
-  private async write(spec: LiveSpec): Promise<void> {
-    const text = JSON.stringify(spec);
-    if (this.hub !== null) {
-      await this.hub.registry.put(SPEC_KEY, text, ANY);
-      return;
-    }
-    const { etcd: endpoints, prefix } = this.registry as Extract<RegistryRef, { etcd: unknown }>;
-    const registry = new EtcdRegistry({ endpoints, prefix, credentials: null });
-    await registry.put(SPEC_KEY, text, ANY);
-    await registry.close();
+  /** Nodes that operators want and that are not there are started. */
+  private async follow(): Promise<void> {
+    await this.shared.watch(WANTED, (entries) => {
+      for (const [node, { state }] of readWanted(entries)) {
+        const child = this.children.get(`node-${node}`);
+        const ended = child === undefined || child.hasEnded;
+        if (state !== 'out' && ended && this.stopping === null) this.launchNode(node);
+      }
+    });
   }
 
   private async stopAll(): Promise<void> {
     await Promise.all([...this.children.values()].map((child) => child.stop()));
+    await this.shared.close().catch(() => {});
     await this.hub?.close();
     await this.etcd?.stop();
   }
+}
+
+/** Nodes between those that are started. */
+function spares(nodes: readonly number[]): number[] {
+  const all = Array.from({ length: Math.max(...nodes) }, (_, node) => node);
+  return all.filter((node) => !nodes.includes(node));
+}
+
+function clientOf(ref: RegistryRef): Registry {
+  if ('hub' in ref) throw new Error('a hub is its own client');
+  const { etcd: endpoints, prefix } = ref;
+  return new EtcdRegistry({ endpoints, prefix, credentials: null });
 }
