@@ -54,7 +54,6 @@ export async function liveCluster({ plan, trace, rail, observers }: LiveOptions)
     ports.set(name, await links.listen());
     const process = new LiveProcess({
       topology,
-      blocks: trace.distinctBlocks,
       costs: tinyCosts(topology),
       speed: 1,
       originNs,

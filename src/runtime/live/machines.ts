@@ -6,12 +6,13 @@ import { policiesText } from '../../config/policies.ts';
 import { type Cluster, type ClusterPlan, wireCluster } from '../../config/wire.ts';
 import { type Log, type LoggedMachine, recordHost, recordMachine } from '../../core/log.ts';
 import type { SetRoles } from '../../core/messages.ts';
+import type { Observer } from '../../core/observer.ts';
 import { type Address, AddressBook, CONDUCTOR, type Role, WORKLOAD } from '../../core/topology.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import type { Workload } from '../../core/workload.ts';
 import type { Links } from '../control/links.ts';
 import { DataPlane, PLANE_DEFAULTS, type Segment } from '../data-plane.ts';
-import { loadNative } from '../native.ts';
+import { loadNative, type NativeRailInfo } from '../native.ts';
 import { FactLogs } from './fact-logs.ts';
 import { LiveMemory, PARKED } from './live-memory.ts';
 import { LiveProcess } from './live-process.ts';
@@ -33,6 +34,8 @@ export interface MachinesWorld {
   readonly links: Links;
   readonly membership: Membership;
   readonly reporter: Reporter;
+  /** Who watches beside the reporter. */
+  readonly observers: readonly Observer[];
   /** A machine threw: the process can't go on. */
   readonly onError: (error: unknown) => void;
   readonly onWarning: (message: string) => void;
@@ -77,11 +80,10 @@ export class Machines {
     this.logs = this.openLogs();
     this.process = new LiveProcess({
       topology,
-      blocks: live.spec.blocks,
       costs: live.resolved.truth,
       speed: live.spec.speed,
       originNs: clockOrigin(live.spec),
-      observers: [world.reporter],
+      observers: [world.reporter, ...world.observers],
       links: world.links,
       processOf: (address) => membership.processOf(addresses, address),
       addressesOf: (peer) => membership.addressesOf(addresses, peer),
@@ -233,6 +235,20 @@ export class Machines {
         ? specs.some(({ id }) => store.isHeld(id, request))
         : store.isHeld(owner, request);
     process.setNode({ memory, transfers, isHeld });
+  }
+
+  /** The cluster whose machines of this process are here; null: none yet. */
+  get wired(): Cluster | null {
+    return this.cluster;
+  }
+
+  get railInfos(): readonly NativeRailInfo[] {
+    return this.plane?.rails() ?? [];
+  }
+
+  /** Blocks that arrived with their sum. */
+  get verifiedBlocks(): number {
+    return this.transfers?.verifiedBlocks ?? 0;
   }
 
   // --- what operators ask ---------------------------------------------------------------------
