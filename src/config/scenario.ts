@@ -37,8 +37,11 @@ const EVENTS = {
     .strictObject({ at, rail: name, rate: share.prefault(0), for: lasting })
     .describe('node/rail goes at `rate` of its speed; 0 (default): it is dead.'),
   ssd: z
-    .strictObject({ at, ssd: name, rate: share, for: lasting })
-    .describe('The SSDs of a node go at `rate` of their speed.'),
+    .strictObject({ at, ssd: name, rate: share.prefault(0), for: lasting })
+    .describe(
+      'The SSDs of a node go at `rate` of their speed; 0 (default): they fail, with all that is ' +
+        'on them, and are empty when they come back.',
+    ),
   link: z
     .strictObject({ at, link: z.tuple([name, name]), for: lasting })
     .describe('Two nodes do not reach each other.'),
@@ -118,6 +121,12 @@ class Names {
     throw this.error(`found rail ${JSON.stringify(found)}, expected ${oneOf(found, names)}`);
   }
 
+  ssdOf(found: string): number {
+    const node = this.node(found);
+    if (this.topology.nodes[node].ssdCapacityBytes > 0) return node;
+    throw this.error(`found node ${JSON.stringify(found)}, which has no SSD for KV`);
+  }
+
   error(message: string): InputError {
     return new InputError(message, this.where);
   }
@@ -165,8 +174,7 @@ function eventOf(raw: Record<string, unknown>, names: Names): ScenarioEvent {
     case 'ssd': {
       const given = parse(kind, raw, names);
       const { at: atNs, rate } = given;
-      if (rate === 0) throw names.error('found rate 0 for ssd, expected a share above 0');
-      return { kind, atNs, node: names.node(given.ssd), rate, forNs: forNs(given) };
+      return { kind, atNs, node: names.ssdOf(given.ssd), rate, forNs: forNs(given) };
     }
     case 'link': {
       const given = parse(kind, raw, names);

@@ -13,7 +13,7 @@ import type { TransferEnded } from './messages.ts';
 import { CopyDown, Promotion, type TieringPolicy } from './policy.ts';
 import type { BlockSpan, Request } from './request.ts';
 import { SharedTier, type TierWorld } from './shared-tier.ts';
-import type { Demoter } from './tier-pool.ts';
+import { type Demoter, SlotState } from './tier-pool.ts';
 import { Pin, Tier } from './topology.ts';
 import type { Moving, TransferBook } from './transfer-book.ts';
 
@@ -57,6 +57,8 @@ export class CacheTiers implements Demoter {
   /** Blocks whose copies wait for the heartbeat; nothing twice. */
   private readonly putOff = new Set<number>();
   private heartbeats = false;
+  /** The drives have failed: nothing is written to them until they are back, empty. */
+  private ssdLost = false;
 
   constructor(world: TiersWorld, blocks: number, book: TransferBook) {
     const { node } = world;
@@ -86,6 +88,13 @@ export class CacheTiers implements Demoter {
 
   isReady(block: number): boolean {
     return this.tierOf(block).pool.findReady(block) >= 0;
+  }
+
+  /** The drives fail, or are back. Moves under way from and to them end by themselves. */
+  setSsdLost(lost: boolean): void {
+    assert(this.ssd !== null, 'an SSD failed that this node does not have');
+    this.ssdLost = lost;
+    if (lost) this.ssd.pool.lose();
   }
 
   check(): void {
@@ -192,7 +201,7 @@ export class CacheTiers implements Demoter {
     if (ssd.pool.find(block) >= 0) return;
     const parent = dram.pool.parentBlock(slot);
     const parentSlot = parent < 0 ? -1 : ssd.pool.find(parent);
-    const target = ssd.pool.allocate(block, parentSlot, dram.pool.depth(slot));
+    const target = this.ssdLost ? -1 : ssd.pool.allocate(block, parentSlot, dram.pool.depth(slot));
     if (target < 0) {
       this.world.host.count(Count.droppedDemotion, 1);
       return;
@@ -331,7 +340,11 @@ export class CacheTiers implements Demoter {
     const { host } = this.world;
     const source = this.at(tier).pool;
     const down = kind === 'demote';
-    const done = this.book.settle(this.at(down ? Tier.ssd : Tier.dram), slots, ended);
+    const target = this.at(down ? Tier.ssd : Tier.dram);
+    const voided = down && target.pool.state(slots[0]) === SlotState.quarantined;
+    // The drive failed under it; all slots of a move are in one state.
+    if (voided) for (const slot of slots) target.pool.releaseQuarantine(slot);
+    const done = voided ? 0 : this.book.settle(target, slots, ended);
     for (let i = 0; i < sources.length; i++) {
       const slot = sources[i];
       const arrived = i < done && exclusive;

@@ -86,7 +86,8 @@ export class Handoff {
   /** Sends KV of tokens [streamed, toToken), of which `step` is still making the last. */
   stream(prompt: Prompt, toToken: number, step: number): void {
     const tokens = toToken - prompt.streamedTokens;
-    if (tokens <= 0) return;
+    // What a failed load has spoiled is not sent, nor may it overtake what comes in its place.
+    if (tokens <= 0 || prompt.goodTokens >= 0 || prompt.voidStreams) return;
     const { host, spec, kv, topology } = this.world;
     const { request, decodeInstance } = prompt;
     const id = this.ids.next();
@@ -126,7 +127,7 @@ export class Handoff {
       late(this.world);
       return;
     }
-    prompt.streams--;
+    if (--prompt.streams === 0) prompt.voidStreams = false;
     if (!body.ok) this.world.host.count(Count.transferFailed, 1);
     if (prompt.state === PromptState.draining) {
       if (prompt.streams === 0) this.prompts.letGo(prompt);
@@ -141,6 +142,12 @@ export class Handoff {
       }
     }
     if (prompt.state === PromptState.handoff) this.advance(prompt);
+  }
+
+  /** What streams of the prompt is void: all of it is sent again. */
+  spoil(prompt: Prompt): void {
+    prompt.streamedTokens = 0;
+    prompt.voidStreams = prompt.streams > 0;
   }
 
   /** Streams what is left, then offers the request to the decode instance. */

@@ -102,6 +102,8 @@ export class Instance extends Restorable implements Machine {
         return this.prefill.onFetched(atNs, body);
       case 'acquired':
         return this.prefill.onAcquired(atNs, body);
+      case 'loadFailed':
+        return this.prefill.onLoadFailed(body);
       case 'acquireWaits':
         return this.prefill.onAcquireWaits(body);
       case 'stepEnded':

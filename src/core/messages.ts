@@ -235,6 +235,17 @@ export interface Acquired {
   readonly loads: readonly number[];
 }
 
+/**
+ * Store to instance: a load of a prompt broke off, and these blocks of its cached prefix are not in
+ * HBM. What a pass makes from there on is void: the store keeps nothing of it.
+ */
+export interface LoadFailed {
+  readonly kind: 'loadFailed';
+  readonly request: number;
+  readonly attempt: number;
+  readonly blocks: readonly number[];
+}
+
 /** Instance to store, with an HBM cache: the KV of blocks before `toBlock` is in HBM and whole. */
 export interface Computed {
   readonly kind: 'computed';
@@ -478,6 +489,18 @@ export interface SlotReleased {
   readonly slot: number;
 }
 
+/** To a store: the drives of a tier have failed, and all that lay on them is gone. */
+export interface TierLost {
+  readonly kind: 'tierLost';
+  readonly tier: Tier;
+}
+
+/** To a store: the tier works again, empty. */
+export interface TierBack {
+  readonly kind: 'tierBack';
+  readonly tier: Tier;
+}
+
 export interface StepEnded {
   readonly kind: 'stepEnded';
   readonly step: number;
@@ -531,6 +554,7 @@ export type Body =
   | Acquire
   | AcquireWaits
   | Acquired
+  | LoadFailed
   | Computed
   | SaveBlocks
   | Release
@@ -558,6 +582,8 @@ export type Body =
   | Wake
   | TransferEnded
   | SlotReleased
+  | TierLost
+  | TierBack
   | StepEnded
   | RunEnded
   | PeerGone
@@ -568,5 +594,13 @@ export type BodyKind = Body['kind'];
 /** What one machine may send another: the bodies above but the host's own results. */
 export type Message = Exclude<
   Body,
-  Wake | TransferEnded | SlotReleased | StepEnded | RunEnded | PeerGone | PeerReset
+  | Wake
+  | TransferEnded
+  | SlotReleased
+  | TierLost
+  | TierBack
+  | StepEnded
+  | RunEnded
+  | PeerGone
+  | PeerReset
 >;

@@ -31,6 +31,8 @@ interface Write {
   /** Of each block asked for. */
   readonly tokens: readonly number[];
   moving: boolean;
+  /** What it would save is not the KV that it should be. */
+  spoiled: boolean;
 }
 
 interface Wanted {
@@ -119,6 +121,7 @@ export class PeerWrites {
       step,
       tokens,
       moving: false,
+      spoiled: false,
     });
     world.host.send(world.addresses.store(node), { kind: 'writeRequest', write, ...wanted });
   }
@@ -135,7 +138,7 @@ export class PeerWrites {
     const { node, request, attempt, instance, step } = write;
     const dropped = write.tokens.length - grant.places.length;
     if (dropped > 0) world.host.count(Count.droppedSave, dropped);
-    if (grant.places.length === 0) return this.drop(grant.write, write, 0);
+    if (grant.places.length === 0 || write.spoiled) return this.drop(grant.write, write, 0);
     write.moving = true;
     let tokens = 0;
     for (const place of grant.places) tokens += write.tokens[place];
@@ -160,6 +163,13 @@ export class PeerWrites {
       },
     );
     return null;
+  }
+
+  /** What was asked for and does not move yet is not to be saved. */
+  spoil(request: number, attempt: number): void {
+    for (const write of this.writes.values()) {
+      if (write.request === request && write.attempt === attempt) write.spoiled = true;
+    }
   }
 
   /** A move onto another node has ended. */

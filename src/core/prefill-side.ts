@@ -4,6 +4,7 @@
  * have begun at a time, and how much of each goes into a pass, is the batching policy's affair.
  */
 import type { DecodeSide } from './decode-side.ts';
+import { assert } from './errors.ts';
 import type { Handoff } from './handoff.ts';
 import { type Chunk, type DecodeBatch, type IdSource, Mark } from './host.ts';
 import { type InstanceWorld, late, ownStore } from './instance-world.ts';
@@ -152,28 +153,60 @@ export class PrefillSide {
       late(this.world);
       return;
     }
-    const { host, kv } = this.world;
-    const { request } = prompt;
-    const { cachedTokens, hbmTokens, ssdTokens, peerTokens } = body;
     prompt.state = PromptState.computing;
-    prompt.loads = body.loads;
-    prompt.hitBlocks = body.hitBlocks;
-    prompt.doneTokens = cachedTokens;
-    if (prompt.made > 0) {
-      if (prompt.cancelled) this.drop(prompt, nowNs);
+    prompt.acquired = body;
+    this.beginAt(prompt, body, body.hitBlocks, body.cachedTokens);
+    if (prompt.cancelled) this.drop(prompt, nowNs);
+    else if (prompt.made === 0 && this.queue.leaves(prompt)) this.handoff.reserve(prompt);
+  }
+
+  /** The prompt is computed from token `tokens` on: what was found is worth no more. */
+  private beginAt(prompt: Prompt, found: M.Acquired, hitBlocks: number, tokens: number): void {
+    const { host, kv } = this.world;
+    const { id, attempt } = prompt.request;
+    prompt.hitBlocks = hitBlocks;
+    prompt.doneTokens = tokens;
+    if (prompt.made > 0) return;
+    const { cachedTokens, hbmTokens, ssdTokens, peerTokens } = found;
+    // What is left of it is counted as if the tiers lay one behind the other.
+    const hbm = Math.min(hbmTokens, tokens);
+    const dram = Math.min(cachedTokens - hbmTokens - ssdTokens - peerTokens, tokens - hbm);
+    const peer = Math.min(peerTokens, tokens - hbm - dram);
+    host.mark(id, Mark.dramTokens, dram);
+    host.mark(id, Mark.peerTokens, peer);
+    const again = attempt > 0;
+    if (hbmTokens > 0 || again) host.mark(id, Mark.hbmTokens, hbm);
+    if (ssdTokens > 0 || again) host.mark(id, Mark.ssdTokens, tokens - hbm - dram - peer);
+    if (hitBlocks < prompt.expectedBlocks) {
+      const stale = (prompt.expectedBlocks - hitBlocks) * kv.blockTokens;
+      host.mark(id, Mark.staleTokens, stale);
+    }
+  }
+
+  /** The prompt falls back to before the first block that is missing, now or after its step. */
+  onLoadFailed(body: M.LoadFailed): void {
+    const prompt = this.queue.of(body.request, body.attempt);
+    if (prompt?.state !== PromptState.computing) {
+      late(this.world);
       return;
     }
-    host.mark(request.id, Mark.dramTokens, cachedTokens - hbmTokens - ssdTokens - peerTokens);
-    host.mark(request.id, Mark.peerTokens, peerTokens);
-    const again = request.attempt > 0;
-    if (hbmTokens > 0 || again) host.mark(request.id, Mark.hbmTokens, hbmTokens);
-    if (ssdTokens > 0 || again) host.mark(request.id, Mark.ssdTokens, ssdTokens);
-    if (body.hitBlocks < prompt.expectedBlocks) {
-      const stale = (prompt.expectedBlocks - body.hitBlocks) * kv.blockTokens;
-      host.mark(request.id, Mark.staleTokens, stale);
+    const { blocks } = prompt.request;
+    let good = 0;
+    while (good < prompt.hitBlocks && !body.blocks.includes(blocks.at(good))) good++;
+    if (good === prompt.hitBlocks) return;
+    const tokens = good * this.world.kv.blockTokens;
+    if (prompt.step === 0) this.fallBack(prompt, tokens);
+    else if (prompt.goodTokens < 0 || tokens < prompt.goodTokens) {
+      prompt.goodTokens = tokens;
+      this.handoff.spoil(prompt);
     }
-    if (prompt.cancelled) this.drop(prompt, nowNs);
-    else if (this.queue.leaves(prompt)) this.handoff.reserve(prompt);
+  }
+
+  private fallBack(prompt: Prompt, tokens: number): void {
+    const { acquired } = prompt;
+    assert(acquired !== null, 'a prompt computes without memory');
+    prompt.goodTokens = -1;
+    this.beginAt(prompt, acquired, tokens / this.world.kv.blockTokens, tokens);
   }
 
   onAcquireWaits(body: M.AcquireWaits): void {
@@ -213,7 +246,7 @@ export class PrefillSide {
       toToken,
       first,
       last: toToken === promptTokens,
-      loads: first ? prompt.loads : NONE,
+      loads: first ? prompt.acquired!.loads : NONE,
     };
   }
 
@@ -266,8 +299,11 @@ export class PrefillSide {
   private endChunk(prompt: Prompt, computeNs: number, nowNs: number): boolean {
     prompt.step = 0;
     prompt.computeNs += computeNs;
-    prompt.doneTokens = prompt.stepEnd;
-    if (this.world.settings.hbmCache) this.keepComputed(prompt);
+    if (prompt.goodTokens >= 0) this.fallBack(prompt, prompt.goodTokens);
+    else {
+      prompt.doneTokens = prompt.stepEnd;
+      if (this.world.settings.hbmCache) this.keepComputed(prompt);
+    }
     if (prompt.cancelled) this.queue.abandon(prompt, Outcome.cancelled, nowNs);
     else if (prompt.doneTokens === prompt.promptTokens) this.finish(prompt, nowNs);
     else return false;

@@ -5,7 +5,7 @@
 import { PolicyError } from './errors.ts';
 import { type InstanceWorld, storeOf } from './instance-world.ts';
 import { removeAt } from './kit/remove-at.ts';
-import type { Dispatch, LiveRequest } from './messages.ts';
+import type { Acquired, Dispatch, LiveRequest } from './messages.ts';
 import type { QueuePolicy } from './policy.ts';
 import { attemptKey, cachedTokens, type Outcome, Phase, type Request } from './request.ts';
 import type { RequestEnds } from './request-ends.ts';
@@ -42,8 +42,8 @@ export interface Prompt {
   expectedBlocks: number;
   /** Node that is to keep each block, as dispatched; empty: the own one. */
   readonly nodes: readonly number[];
-  /** Transfers that bring what is cached of it into HBM. */
-  loads: readonly number[];
+  /** What was cached of it, once it has its memory. */
+  acquired: Acquired | null;
   hitBlocks: number;
   /** Tokens whose KV is in HBM, the cached ones included; before, those believed cached. */
   doneTokens: number;
@@ -52,6 +52,8 @@ export interface Prompt {
   /** Step that computes a chunk of it now, or 0, and the token at which that chunk ends. */
   step: number;
   stepEnd: number;
+  /** A load failed under that step, which makes nothing: tokens whose KV is good, else -1. */
+  goodTokens: number;
   computeNs: number;
   /** Decode space: asked for, granted. */
   space: 'none' | 'asked' | 'granted';
@@ -59,6 +61,8 @@ export interface Prompt {
   parking: 'no' | 'moving' | 'parked';
   streamedTokens: number;
   streams: number;
+  /** Streams under way carry what a failed load has spoiled. */
+  voidStreams: boolean;
   /** Streams that broke and reservations that ran out before their KV was complete. */
   handoffRetries: number;
   /** Times that a peer began anew while it was asked for something. */
@@ -138,17 +142,19 @@ export class Prompts {
       cancelled: false,
       expectedBlocks,
       nodes: body.nodes,
-      loads: NONE,
+      acquired: null,
       hitBlocks: 0,
       doneTokens,
       chunks: 0,
       step: 0,
       stepEnd: 0,
+      goodTokens: -1,
       computeNs: 0,
       space: 'none',
       parking: 'no',
       streamedTokens: 0,
       streams: 0,
+      voidStreams: false,
       handoffRetries: 0,
       resets: 0,
       offered: false,
@@ -168,17 +174,19 @@ export class Prompts {
       cancelled: false,
       expectedBlocks: 0,
       nodes: NONE,
-      loads: NONE,
+      acquired: null,
       hitBlocks: 0,
       doneTokens: 0,
       chunks: 0,
       step: 0,
       stepEnd: 0,
+      goodTokens: -1,
       computeNs: 0,
       space: 'none',
       parking: 'no',
       streamedTokens: 0,
       streams: 0,
+      voidStreams: false,
       handoffRetries: 0,
       resets: 0,
       offered: false,

@@ -32,7 +32,7 @@ export interface RailFault extends Lasting {
   readonly rate: number;
 }
 
-/** The SSDs of a node go at `rate` of their speed, above 0. */
+/** The SSDs of a node go at `rate` of their speed; 0: they are lost, and come back empty. */
 export interface SsdFault extends Lasting {
   readonly kind: 'ssd';
   readonly node: number;

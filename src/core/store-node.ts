@@ -144,6 +144,9 @@ export class StoreNode extends Restorable implements Machine {
         return this.onPin(body);
       case 'slotReleased':
         return this.tiers.at(body.tier).pool.releaseQuarantine(body.slot);
+      case 'tierLost':
+      case 'tierBack':
+        return this.onTier(body.tier, body.kind === 'tierLost');
       case 'wake':
         return this.onWake(fact.atNs, body.token);
       case 'peerReset':
@@ -545,10 +548,12 @@ export class StoreNode extends Restorable implements Machine {
       case 'prefetch':
         return this.tiers.moved(moving, ended);
       case 'load':
+        if (!ended.ok) this.loadFailed(moving);
         this.tiers.unlease(moving.tier, slots);
         this.loaded(moving);
         break;
       case 'save':
+        ended = this.book.saved(ended);
         if (moving.write === 0) this.tiers.settle(slots, ended);
         else this.writes.ended(moving, ended);
         break;
@@ -562,6 +567,22 @@ export class StoreNode extends Restorable implements Machine {
         unreachable(kind);
     }
     this.moveEnded(moving, nowNs);
+  }
+
+  /** Layers of all blocks come together: none of them is whole. */
+  private loadFailed({ request, attempt, instance, tier, slots }: Moving): void {
+    const { host, addresses } = this.world;
+    const { pool } = this.tiers.at(tier);
+    host.count(Count.transferFailed, 1);
+    this.book.spoilSaves(request, attempt);
+    this.writes.spoil(request, attempt);
+    const blocks = slots.map((slot) => pool.block(slot));
+    host.send(addresses.instance(instance), { kind: 'loadFailed', request, attempt, blocks });
+  }
+
+  private onTier(tier: Tier, lost: boolean): void {
+    assert(tier === Tier.ssd, 'a tier was lost that is no drive');
+    this.tiers.setSsdLost(lost);
   }
 
   private moveEnded(moving: Saver, nowNs: number): void {

@@ -245,6 +245,17 @@ export class TierPool {
     this.retire(slot);
   }
 
+  /**
+   * What held the blocks has failed: none is readable any more. Slots that are read are free when
+   * their readers are done, those that are filled stay in quarantine until the fill has ended.
+   */
+  lose(): void {
+    for (let slot = 0; slot < this.capacitySlots; slot++) {
+      if (this.states[slot] === SlotState.ready) this.invalidate(slot);
+      else if (this.states[slot] === SlotState.filling) this.abandon(slot, true);
+    }
+  }
+
   /** Readable blocks, by slot. */
   readyBlocks(): number[] {
     const ready: number[] = [];

@@ -48,6 +48,8 @@ export class TransferBook {
   private readonly incarnation: number;
   private readonly ids: IdSource;
   private readonly moving = new Few<Moving>();
+  /** Saves under way of what is not the KV that it should be. */
+  private readonly spoiled = new Set<number>();
 
   constructor(world: TransferWorld, incarnation: number) {
     this.world = world;
@@ -82,6 +84,20 @@ export class TransferBook {
   /** What an ended transfer was, once; undefined for a late fact. */
   take(id: number): Moving | undefined {
     return this.moving.take(id);
+  }
+
+  /** What is being saved of a request is void: nothing of it may become readable. */
+  spoilSaves(request: number, attempt: number): void {
+    this.moving.visit((id, { kind, ...of }) => {
+      const own = of.request === request && of.attempt === attempt;
+      if (kind === 'save' && own) this.spoiled.add(id);
+    });
+  }
+
+  /** How an ended save counts. */
+  saved(ended: TransferEnded): TransferEnded {
+    if (this.spoiled.size === 0 || !this.spoiled.delete(ended.transfer)) return ended;
+    return { ...ended, ok: false, blocksDone: 0, cause: 'lost' };
   }
 
   /** Blocks that arrived become readable, the others go. Answers how many arrived. */

@@ -6,7 +6,14 @@
 import type { Machine } from '../core/host.ts';
 import type { Body, Message } from '../core/messages.ts';
 import type * as S from '../core/scenario.ts';
-import { type Address, AddressBook, CONDUCTOR, type Topology, WORKLOAD } from '../core/topology.ts';
+import {
+  type Address,
+  AddressBook,
+  CONDUCTOR,
+  Tier,
+  type Topology,
+  WORKLOAD,
+} from '../core/topology.ts';
 
 /** A message to where no link leads is known to be lost after this, ns. */
 const CONNECT_TIMEOUT_NS = 1e9;
@@ -52,6 +59,8 @@ export class Faults {
   private readonly incarnations: Int32Array;
   /** Grows with each death and each birth: what was under way before is lost. */
   private readonly epochs: Int32Array;
+  /** 1: the SSDs of this node have failed. */
+  private readonly ssdLost: Uint8Array;
   /** Cuts of each pair of nodes so far, and pairs that are cut now. */
   private readonly cuts = new Map<number, number>();
   private readonly down = new Set<number>();
@@ -62,6 +71,7 @@ export class Faults {
     this.lives = lives;
     this.addresses = new AddressBook(topology);
     const { count } = this.addresses;
+    this.ssdLost = new Uint8Array(topology.nodes.length);
     this.dead = new Uint8Array(count);
     this.known = new Uint8Array(count);
     this.incarnations = new Int32Array(count);
@@ -82,6 +92,11 @@ export class Faults {
 
   isDead(address: Address): boolean {
     return this.dead[address] === 1;
+  }
+
+  /** Whether the SSDs of a node have failed. */
+  isSsdLost(node: number): boolean {
+    return this.ssdLost[node] === 1;
   }
 
   /** Counts what has broken between two machines so far. */
@@ -124,8 +139,8 @@ export class Faults {
         world.setRail(event.node, event.rail, event.rate);
         return after(world, event, () => world.setRail(event.node, event.rail, 1));
       case 'ssd':
-        world.setSsd(event.node, event.rate);
-        return after(world, event, () => world.setSsd(event.node, 1));
+        this.setSsd(world, event.node, event.rate);
+        return after(world, event, () => this.setSsd(world, event.node, 1));
       case 'link':
         return this.cut(world, event);
       case 'failover':
@@ -214,6 +229,8 @@ export class Faults {
       world.setMachine(address, this.lives.remake(address, this.incarnations[address]));
       this.dead[address] = 0;
       this.epochs[address]++;
+      const node = this.addresses.nodeOf[address];
+      if (this.addresses.isStore(address) && this.isSsdLost(node)) this.tellOfSsd(world, node);
     }
     for (const address of born) this.resetPeersOf(world, address);
     for (const address of born) this.tell(world, address, { kind: 'peerReset', peer: CONDUCTOR });
@@ -232,6 +249,23 @@ export class Faults {
   /** A fact of the host, for who lives. */
   private tell(world: World, to: Address, body: Body): void {
     if (this.dead[to] === 0) world.deliver(to, to, body);
+  }
+
+  // --- drives ---------------------------------------------------------------------------------
+
+  private setSsd(world: World, node: number, rate: number): void {
+    if (this.topology.nodes[node].ssdCapacityBytes === 0) return;
+    const lost = rate === 0 ? 1 : 0;
+    if (lost !== this.ssdLost[node]) {
+      this.ssdLost[node] = lost;
+      this.tellOfSsd(world, node);
+    }
+    world.setSsd(node, rate);
+  }
+
+  private tellOfSsd(world: World, node: number): void {
+    const kind = this.isSsdLost(node) ? 'tierLost' : 'tierBack';
+    this.tell(world, this.addresses.store(node), { kind, tier: Tier.ssd });
   }
 
   // --- links, leaders, comings and goings -----------------------------------------------------

@@ -10,7 +10,7 @@ import { EventQueue } from '../core/kit/event-queue.ts';
 import type { Body, Fact, Message, TransferEnded } from '../core/messages.ts';
 import { type Observer, type Watcher, watchers } from '../core/observer.ts';
 import type { RailPolicy } from '../core/policy.ts';
-import { type Address, AddressBook, type Topology, WORKLOAD } from '../core/topology.ts';
+import { type Address, AddressBook, Tier, type Topology, WORKLOAD } from '../core/topology.ts';
 import { Gpus } from './compute.ts';
 import type { Disturbance } from './disturbance.ts';
 import { EventTable } from './event-table.ts';
@@ -415,13 +415,16 @@ export class Simulation implements World {
   }
 
   setSsd(node: number, rate: number): void {
-    this.transfers.setSsd(this.nowNs, node, rate);
+    const isOn = (place: Place) => place.node === node && place.tier === Tier.ssd;
+    if (rate > 0) this.transfers.setSsd(this.nowNs, node, rate);
+    else this.failWhere(({ source, target }) => isOn(source) || isOn(target), 0);
   }
 
-  private failWhere(hit: (transfer: Transfer) => boolean): void {
+  /** What is under way breaks off: a drive says so at once, a peer by its silence. */
+  private failWhere(hit: (transfer: Transfer) => boolean, delayNs = RAIL_TIMEOUT_NS): void {
     for (const moving of this.moving) {
       if (!hit(moving.transfer)) continue;
-      this.push(RAIL_TIMEOUT_NS, Rank.end, TransferFail, -1, moving);
+      this.push(delayNs, Rank.end, TransferFail, -1, moving);
     }
   }
 
@@ -432,9 +435,10 @@ export class Simulation implements World {
     return this.isGone(source) || this.isGone(target) || faults.isCut(source.node, target.node);
   }
 
-  private isGone({ node, instance }: Place): boolean {
+  private isGone({ node, tier, instance }: Place): boolean {
     const { addresses } = this;
     if (this.isDead(addresses.store(node))) return true;
+    if (tier === Tier.ssd && this.faults?.isSsdLost(node)) return true;
     return instance >= 0 && this.isDead(addresses.instance(instance));
   }
 }

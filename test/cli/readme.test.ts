@@ -22,6 +22,19 @@ describe('README', () => {
     expect(JSON.parse(stdout).requests.completed).toBe(300);
   });
 
+  it('has a scenario that plays', () => {
+    const scenario = /```yaml\n(# faults[\s\S]*?)```/.exec(readme)?.[1] ?? '';
+    const [, given] = /npx moontide (replay demo --scenario .*)/.exec(readme) ?? [];
+    const folder = mkdtempSync(join(tmpdir(), 'moontide-'));
+    const path = join(folder, 'faults.yaml');
+    writeFileSync(path, scenario);
+    const args = given.replace('faults.yaml', path).split(' ');
+    const { code, stdout, stderr } = moontide([...args, '--limit', '1000', '--json']);
+    rmSync(folder, { recursive: true });
+    expect([code, stderr]).toEqual([0, '']);
+    expect(JSON.parse(stdout).requests.completed).toBeGreaterThan(900);
+  });
+
   it('names only commands that exist', () => {
     const commands = [...readme.matchAll(/npx moontide ([a-z]+)(?: (info|fetch|generate))?/g)];
     expect(commands.length).toBeGreaterThan(8);

@@ -8,7 +8,7 @@ import { tinyTopology } from '../support/tiny.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'scenario-'));
 const file = join(folder, 's.yaml');
-const topology = tinyTopology({ prefill: 2, decode: 1, rails: 2 });
+const topology = tinyTopology({ prefill: 2, decode: 1, rails: 2, ssdBlocks: 8 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
 function load(text: string) {
@@ -27,6 +27,7 @@ describe('a scenario file', () => {
   - {at: 6s, failover: 2s}
   - {at: 7s, roles: i0, as: []}
   - {at: 8s, ssd: n2, rate: 0.5}
+  - {at: 8.5s, ssd: n1, for: 1s}
   - {at: 9s, leave: n0}
   - {at: 10s, join: n0}
 `);
@@ -40,6 +41,7 @@ describe('a scenario file', () => {
       { kind: 'failover', atNs: 6e9, downNs: 2e9 },
       { kind: 'roles', atNs: 7e9, instance: 0, roles: [] },
       { kind: 'ssd', atNs: 8e9, node: 2, rate: 0.5, forNs: ever },
+      { kind: 'ssd', atNs: 8.5e9, node: 1, rate: 0, forNs: 1e9 },
       { kind: 'leave', atNs: 9e9, node: 0 },
       { kind: 'join', atNs: 10e9, node: 0 },
     ]);
@@ -53,7 +55,7 @@ describe('a scenario file', () => {
     ['events: [{at: soon, crash: n0}]', ':1:10: found a bad at in crash, expected the keys at, '],
     ['events: [{at: 1s, crash: n0, till: 2s}]', ':1:10: found a bad crash in crash, expected'],
     ['events: [{at: 1s, link: [n0, n0]}]', ':1:10: found one node twice in link'],
-    ['events: [{at: 1s, ssd: n0, rate: 0}]', ':1:10: found rate 0 for ssd'],
+    ['events: [{at: 1s, ssd: n0, rate: 2}]', ':1:10: found a bad rate in ssd, expected the keys'],
   ])('refuses %s', (text, message) => {
     let thrown = '';
     try {

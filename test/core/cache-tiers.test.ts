@@ -280,6 +280,109 @@ describe('a peer that reads from both tiers', () => {
   });
 });
 
+describe('an SSD that fails', () => {
+  const LOST = { kind: 'tierLost', tier: Tier.ssd } as const;
+  const BACK = { kind: 'tierBack', tier: Tier.ssd } as const;
+
+  /** Blocks 0 and 1 on SSD, 2 to 9 in DRAM. */
+  beforeEach(async () => {
+    await use('write-back');
+    fill(0, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    fill(1, [9]);
+  });
+
+  it('takes its blocks along, which the directory hears, pinned ones too', () => {
+    store.tell({ kind: 'pinBlocks', blocks: [0], pin: Pin.hard });
+    const lost = store.tell(LOST);
+    expect(lost.messages('delta')).toMatchObject([{ tier: Tier.ssd, stored: [], removed: [0, 1] }]);
+    expect(store.machine.ssd!.usedSlots).toBe(0);
+    expect(acquire(2, [0, 1, 2]).messages('acquired')).toMatchObject([{ hitBlocks: 0 }]);
+    store.machine.check();
+  });
+
+  it('is written to no more, until it is back', () => {
+    store.tell(LOST);
+    expect(fill(2, [10, 11])).toEqual(['save 2']);
+    expect(fill(3, [12])).toEqual(['save 1']);
+    expect(inDram(2)).toBe(false);
+    store.tell(BACK);
+    expect(fill(4, [13, 14])).toEqual(['save 2', 'demote 2']);
+    expect(store.machine.ssd!.usedSlots).toBe(2);
+    store.machine.checkIdle(0);
+  });
+
+  it('keeps leased slots until their readers are done', () => {
+    const peer = cluster.addresses.store(1);
+    const asked = store.tell({ kind: 'leaseRequest', lease: 1, blocks: [0, 1] }, peer);
+    expect(asked.messages('leaseGrant')[0].range.slots).toHaveLength(2);
+    store.tell(LOST);
+    store.tell(BACK);
+    expect(store.machine.ssd!.usedSlots).toBe(2);
+    expect(
+      store.tell({ kind: 'leaseRequest', lease: 2, blocks: [0, 1] }, peer).messages('leaseGrant')[0]
+        .range.slots,
+    ).toEqual([]);
+    store.tell({ kind: 'leaseRelease', lease: 1 }, peer);
+    expect(store.machine.ssd!.usedSlots).toBe(0);
+    store.machine.check();
+  });
+
+  it('publishes nothing of a copy that was under way, and uses its slots after its end', () => {
+    acquire(2, [10, 11]);
+    const save = {
+      kind: 'saveBlocks',
+      request: requestOf(2, [10, 11]),
+      instance: 0,
+      step: 1,
+      fromBlock: 0,
+      toBlock: 2,
+      nodes: [],
+      answer: false,
+    } as const;
+    const [demote] = store.tell(save, instance).transfers.filter(({ kind }) => kind === 'demote');
+    store.tell(LOST);
+    store.tell(BACK);
+    const { ssd } = store.machine;
+    expect(ssd!.usedSlots).toBe(demote.blocks);
+    const failed = store.tell(ended(demote, 1));
+    expect(failed.of('count')).toEqual([[Count.transferFailed, 1]]);
+    expect([failed.messages('delta'), ssd!.usedSlots]).toEqual([[], 0]);
+    expect([2, 3].map((block) => inDram(block) || onSsd(block))).toEqual([false, false]);
+    store.machine.check();
+  });
+
+  it('ends a promotion with what had arrived', () => {
+    const done = acquire(2, [0, 1, 30]);
+    const [promote] = done.transfers.filter(({ kind }) => kind === 'promote');
+    store.tell(LOST);
+    const failed = store.tell(ended(promote, 1));
+    expect(failed.messages('delta')).toMatchObject([{ tier: Tier.dram, stored: [0] }]);
+    expect([0, 1].map(inDram)).toEqual([true, false]);
+  });
+
+  it('tells the instance what a load did not bring, and keeps no save built on that', () => {
+    const done = acquire(2, [0, 1, 30]);
+    const [load] = done.transfers.filter(({ kind }) => kind === 'load');
+    const save = {
+      kind: 'saveBlocks',
+      request: requestOf(2, [0, 1, 30]),
+      instance: 0,
+      step: 1,
+      fromBlock: 2,
+      toBlock: 3,
+      nodes: [],
+      answer: false,
+    } as const;
+    const [saving] = store.tell(save, instance).transfers.filter(({ kind }) => kind === 'save');
+    store.tell(LOST);
+    const failed = store.tell(ended(load, 0));
+    expect(failed.messages('loadFailed')).toMatchObject([{ request: 2, blocks: [0, 1] }]);
+    expect(store.tell(ended(saving)).messages('delta')).toEqual([]);
+    expect(inDram(30)).toBe(false);
+    store.machine.check();
+  });
+});
+
 describe('a tiering policy that answers nonsense', () => {
   const SANE: TieringPolicy = {
     heartbeatNs: 0,

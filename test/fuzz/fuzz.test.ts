@@ -3,13 +3,16 @@
  * prints its seed; MOONTIDE_FUZZ_SEED=n runs that one alone, MOONTIDE_FUZZ_SCENARIOS=n the first n.
  */
 import { describe, expect, it } from 'vitest';
-import { Mark } from '../../src/core/host.ts';
+import { Mark, type Transfer } from '../../src/core/host.ts';
+import type { Fact } from '../../src/core/messages.ts';
 import { Outcome } from '../../src/core/request.ts';
-import { AddressBook, WORKLOAD } from '../../src/core/topology.ts';
+import type { SsdFault } from '../../src/core/scenario.ts';
+import { AddressBook, Tier, WORKLOAD } from '../../src/core/topology.ts';
 import { Disturbance } from '../../src/sim/disturbance.ts';
 import { CancellingIngress } from '../support/cancelling.ts';
 import { Causality } from '../support/causality.ts';
 import { checkHbmDirectory } from '../support/hosts.ts';
+import { LostDrives } from '../support/lost-drives.ts';
 import { prepare, type Simulated } from '../support/simulate.ts';
 import { TornReads } from '../support/torn-reads.ts';
 import { type Scenario, scenarioOf } from './scenario.ts';
@@ -25,13 +28,17 @@ const only = process.env.MOONTIDE_FUZZ_SEED;
 const scenarios = Number(process.env.MOONTIDE_FUZZ_SCENARIOS ?? SCENARIOS);
 const seeds = only === undefined ? Array.from({ length: scenarios }, (_, i) => i + 1) : [+only];
 
-async function run(seed: number): Promise<void> {
-  const scenario = await scenarioOf(seed);
+/** Plays the scenario of a seed, and breaks more of its drives. */
+async function run(seed: number, more: readonly SsdFault[] = []): Promise<Ran> {
+  const scenario = withFaults(await scenarioOf(seed), more);
   const { plan, trace, cancels, rates, random, faults } = scenario;
   const disturbed = rates !== null || faults !== null;
   const causality = new Causality(plan.topology, { disturbed, exact: true });
   const addresses = new AddressBook(plan.topology);
   const torn = new TornReads(addresses, () => run.cluster.stores);
+  const { blockTokens } = plan.topology.kv;
+  const drives = new LostDrives(addresses, blockTokens, () => run.cluster.stores);
+  const reads = new DriveMoves();
   let last = -1;
   const checker = {
     onFact(to: number) {
@@ -43,7 +50,7 @@ async function run(seed: number): Promise<void> {
   const run = prepare({
     plan,
     trace,
-    observers: [causality, checker, torn],
+    observers: [causality, checker, torn, drives, reads],
     ...(rates === null ? {} : { disturbance: new Disturbance(rates, random) }),
     ...(faults === null ? {} : { scenario: faults }),
   });
@@ -57,6 +64,59 @@ async function run(seed: number): Promise<void> {
   checkNothingHeld(run, scenario);
   checkDirectory(run, scenario);
   if (!disturbed) checkBytes(run);
+  return { moves: reads.moves, drives };
+}
+
+interface Ran {
+  readonly moves: readonly DriveMove[];
+  readonly drives: LostDrives;
+}
+
+/** A transfer from or to an SSD. */
+interface DriveMove {
+  readonly kind: string;
+  readonly node: number;
+  readonly startNs: number;
+  endNs: number;
+}
+
+/** When which drive was read or written. */
+class DriveMoves {
+  readonly moves: DriveMove[] = [];
+  private readonly open = new Map<string, DriveMove>();
+
+  onTransfer(from: number, { id, kind, source, target }: Transfer, atNs: number): void {
+    const place = source.tier === Tier.ssd ? source : target;
+    if (place.tier !== Tier.ssd) return;
+    const what = kind === 'fetch' ? kind : kind === 'load' ? 'load' : 'between tiers';
+    const move = { kind: what, node: place.node, startNs: atNs, endNs: atNs };
+    this.open.set(`${from}/${id}`, move);
+    this.moves.push(move);
+  }
+
+  onFact(to: number, { body, atNs }: Fact): void {
+    if (body.kind !== 'transferEnded') return;
+    const move = this.open.get(`${to}/${body.transfer}`);
+    if (move !== undefined) move.endNs = atNs;
+  }
+}
+
+function withFaults(scenario: Scenario, more: readonly SsdFault[]): Scenario {
+  if (more.length === 0) return scenario;
+  const events = [...(scenario.faults?.events ?? []), ...more];
+  return { ...scenario, faults: { events: events.sort((a, b) => a.atNs - b.atNs) } };
+}
+
+/** One of each kind of move, and a loss of its drive while it is under way. */
+function lossesUnder(moves: readonly DriveMove[], seed: number): SsdFault[] {
+  const kinds = new Set(moves.map(({ kind }) => kind));
+  return [...kinds].map((kind, i) => {
+    const some = moves.filter((move) => move.kind === kind && move.endNs > move.startNs + 1);
+    const { node, startNs, endNs } = some[(seed * 7 + i) % some.length] ?? moves[0];
+    const forNs = [Number.POSITIVE_INFINITY, 50_000, 2_000_000][(seed + i) % 3];
+    const atNs = startNs + Math.max(1, Math.floor((endNs - startNs) / 2));
+    return { kind: 'ssd', atNs, node, rate: 0, forNs };
+  });
 }
 
 /** Requests in = completed + rejected + failed + cancelled, each with one outcome. */
@@ -129,13 +189,38 @@ function checkBytes({ simulation, recorder, cluster }: Simulated): void {
   }
 }
 
+async function naming(seed: number, what: () => Promise<unknown>): Promise<void> {
+  try {
+    await what();
+  } catch (error) {
+    const { message, stack } = error as Error;
+    throw new Error(`MOONTIDE_FUZZ_SEED=${seed}: ${message}\n${stack}`);
+  }
+}
+
 describe('random scenarios', () => {
-  it.each(seeds)('seed %i', async (seed) => {
-    try {
-      await run(seed);
-    } catch (error) {
-      const { message, stack } = error as Error;
-      throw new Error(`MOONTIDE_FUZZ_SEED=${seed}: ${message}\n${stack}`);
-    }
+  it.each(seeds)('seed %i', (seed) => naming(seed, () => run(seed)));
+});
+
+/** Drives are read for so short a time that chance alone never hits it. */
+describe('drives that fail under a transfer', () => {
+  const aimed = seeds.filter((seed) => only !== undefined || seed % 4 === 0);
+  let underStep = 0;
+  let beforeStep = 0;
+
+  it.each(aimed)('seed %i', (seed) =>
+    naming(seed, async () => {
+      const { moves } = await run(seed);
+      for (const loss of lossesUnder(moves, seed)) {
+        const { drives } = await run(seed, [loss]);
+        underStep += drives.underStep;
+        beforeStep += drives.beforeStep;
+      }
+    }),
+  );
+
+  it.skipIf(only !== undefined)('hits loads under a pass, and before one', () => {
+    expect(underStep).toBeGreaterThan(0);
+    expect(beforeStep).toBeGreaterThan(0);
   });
 });

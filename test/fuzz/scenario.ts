@@ -113,7 +113,7 @@ function faultsOf(dice: Dice, topology: Topology, trace: TraceColumns): Faults {
       { kind: 'crashInstance', ...time, instance, detectNs },
       { kind: 'crashInstance', ...time, instance, detectNs },
       { kind: 'rail', ...time, node, rail, rate: dice.pick(0, 0, 0.1, 0.5) },
-      { kind: 'ssd', ...time, node, rate: dice.pick(0.1, 0.5) },
+      { kind: 'ssd', ...time, node, rate: dice.pick(0, 0.1, 0.5) },
       { kind: 'link', ...time, nodes: [node, (node + 1) % nodes] },
       { kind: 'failover', atNs: time.atNs, downNs: dice.pick(0, 50_000, 1e6) },
       { kind: 'leave', atNs: time.atNs, node },

@@ -87,6 +87,8 @@ export class Causality implements Observer {
       case 'peerReset':
         return this.must(this.options.disturbed, 'a channel broke in an undisturbed run');
       case 'slotReleased':
+      case 'tierLost':
+      case 'tierBack':
       case 'wake':
         return;
       default:

@@ -36,6 +36,10 @@ export class Few<T> {
     return value;
   }
 
+  visit(see: (key: number, value: T) => void): void {
+    for (let at = 0; at < this.keys.length; at++) see(this.keys[at], this.values[at]);
+  }
+
   private find(key: number): number {
     const { keys } = this;
     let at = keys.length - 1;
