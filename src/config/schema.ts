@@ -283,6 +283,11 @@ const store = z
     ssdLowWatermark: positiveShare().prefault('80%').describe('Use of SSD that this goes down to.'),
     hits: z
       .enum(['prefix'])
+      .meta({
+        expected:
+          'prefix, as engines compute a prompt from the end of its cached prefix on; what any ' +
+          'hits would add, moontide cache --semantics any counts',
+      })
       .prefault('prefix')
       .describe('What counts as a hit. prefix: leading blocks without a gap.'),
     decodeCached: z

@@ -127,6 +127,13 @@ describe('usage', () => {
     expect(moontide(['replay', 'demo', '--nonsense']).code).toBe(2);
   });
 
+  it('a schema of nothing is refused, that of scenarios printed', () => {
+    expectRefusal(['schema', 'scenarios'], /found "scenarios"/, /expected .*scenario/);
+    const { code, stdout } = moontide(['schema', 'scenario']);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout).properties.events.items.anyOf).toHaveLength(9);
+  });
+
   it('no command exits 2, --help exits 0 with an example', () => {
     expect(moontide([]).code).toBe(2);
     for (const command of [['replay'], ['trace', 'info'], ['policies'], ['schema']]) {
