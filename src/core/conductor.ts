@@ -156,7 +156,9 @@ export class Conductor extends Restorable implements Machine {
       case 'finished':
         return this.onFinished(body, fact.atNs);
       case 'setRoles':
-        return this.elasticity.setRoles(body.instance, body.roles);
+        return this.onSetRoles(body);
+      case 'drain':
+        return this.onDrain(body.node);
       case 'rolesSet':
         return this.elasticity.onRolesSet(body, fact.atNs);
       case 'cancel':
@@ -480,6 +482,21 @@ export class Conductor extends Restorable implements Machine {
 
   private tellIngress(request: number, attempt: number, outcome: Outcome): void {
     this.world.host.send(WORKLOAD, { kind: 'terminal', request, attempt, outcome });
+  }
+
+  // --- operators ------------------------------------------------------------------------------
+
+  private onSetRoles({ instance, roles }: M.SetRoles): void {
+    if (roles.length > 0) this.occupancy.setLeaving(this.views.nodeOf(instance), false);
+    this.elasticity.order(instance, roles);
+  }
+
+  /** The node is going: nothing new is for it. */
+  private onDrain(node: number): void {
+    this.occupancy.setLeaving(node, true);
+    for (const spec of this.world.topology.instances) {
+      if (spec.node === node) this.elasticity.drain(spec.id);
+    }
   }
 
   // --- deaths and takeovers -------------------------------------------------------------------

@@ -24,6 +24,8 @@ export class Elasticity {
   private readonly idle = new Set<number>();
   /** Of those, the ones that nothing is bound for any more either. */
   private readonly starting = new Set<number>();
+  /** Those whose nodes are going: on standby, and not offered. */
+  private readonly leaving = new Set<number>();
   /** Roles that each instance was last told to have; those never told are not in it. */
   private readonly told = new Map<number, readonly Role[]>();
   /** A look is due. */
@@ -33,6 +35,24 @@ export class Elasticity {
     this.world = world;
     this.views = views;
     this.policy = policy;
+  }
+
+  /** An operator gives it roles: it stays, if it was leaving. */
+  order(instance: number, roles: readonly Role[]): void {
+    if (roles.length > 0) this.stay(instance);
+    this.setRoles(instance, roles);
+  }
+
+  /** Its node is going: it drains, whatever was to become of it. */
+  drain(instance: number): void {
+    this.endChange(instance);
+    this.leaving.add(instance);
+    this.views.setChanging(instance, true);
+    this.setRoles(instance, []);
+  }
+
+  private stay(instance: number): void {
+    if (this.leaving.delete(instance)) this.views.setChanging(instance, false);
   }
 
   /** From now on the instance gets work for these roles alone; without any it drains. */
@@ -83,6 +103,7 @@ export class Elasticity {
   forget(instance: number): void {
     this.told.delete(instance);
     this.endChange(instance);
+    this.stay(instance);
   }
 
   private endChange(instance: number): void {
@@ -128,6 +149,7 @@ export class Elasticity {
       throw fail(`wants a change of ${instance}, not an instance`);
     }
     if (!views.isAlive(instance)) throw fail(`wants a change of ${instance}, which is dead`);
+    if (this.leaving.has(instance)) throw fail(`wants a change of ${instance}, which is leaving`);
     if (changes.has(instance)) throw fail(`wants a change of ${instance}, which is changing`);
     if (!(startupNs >= 0)) throw fail(`wants ${instance} to start in ${startupNs} ns`);
     for (const role of ['prefill', 'decode'] as const) {

@@ -97,6 +97,15 @@ export interface SetRoles {
   readonly roles: readonly Role[];
 }
 
+/**
+ * Operator to conductor: a node is going. Its instances drain, and nothing is placed on it or
+ * copied to it, until it dies or an operator gives one of its instances roles again.
+ */
+export interface Drain {
+  readonly kind: 'drain';
+  readonly node: number;
+}
+
 /** Instance to conductor: these are its roles now, and again once nothing is left of before. */
 export interface RolesSet {
   readonly kind: 'rolesSet';
@@ -542,6 +551,7 @@ export type Body =
   | Prefilled
   | Finished
   | SetRoles
+  | Drain
   | RolesSet
   | Probe
   | Delta

@@ -9,6 +9,7 @@ export class Occupancy implements ReplicationView {
   /** Another array when nodes come or go. */
   nodes: readonly number[];
   private readonly dead = new Set<number>();
+  private readonly leaving = new Set<number>();
   private readonly capacity: Float64Array;
   private readonly used: Float64Array;
 
@@ -46,15 +47,27 @@ export class Occupancy implements ReplicationView {
   setAlive(node: number, alive: boolean): void {
     if (this.dead.has(node) !== alive) return;
     if (alive) this.dead.delete(node);
-    else this.dead.add(node);
+    else {
+      this.dead.add(node);
+      this.leaving.delete(node);
+    }
     this.used[node] = 0;
+    this.nodes = this.usable();
+  }
+
+  /** It is going, or stays after all: one that goes is given nothing more. */
+  setLeaving(node: number, leaving: boolean): void {
+    if (this.dead.has(node) || this.leaving.has(node) === leaving) return;
+    if (leaving) this.leaving.add(node);
+    else this.leaving.delete(node);
     this.nodes = this.usable();
   }
 
   private usable(): number[] {
     const nodes: number[] = [];
     for (let node = 0; node < this.capacity.length; node++) {
-      if (this.capacity[node] > 0 && !this.dead.has(node)) nodes.push(node);
+      const offered = this.capacity[node] > 0 && !this.dead.has(node);
+      if (offered && !this.leaving.has(node)) nodes.push(node);
     }
     return nodes;
   }

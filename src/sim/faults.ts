@@ -61,6 +61,8 @@ export class Faults {
   private readonly epochs: Int32Array;
   /** 1: the SSDs of this node have failed. */
   private readonly ssdLost: Uint8Array;
+  /** Nodes that are going, with the life that their store is in. */
+  private readonly leaving = new Map<number, number>();
   /** Cuts of each pair of nodes so far, and pairs that are cut now. */
   private readonly cuts = new Map<number, number>();
   private readonly down = new Set<number>();
@@ -192,6 +194,7 @@ export class Faults {
   }
 
   private die(world: World, address: Address): void {
+    if (this.addresses.isStore(address)) this.leaving.delete(this.addresses.nodeOf[address]);
     this.dead[address] = 1;
     this.known[address] = 0;
     this.epochs[address]++;
@@ -302,6 +305,8 @@ export class Faults {
       world.setMachine(CONDUCTOR, this.lives.remake(CONDUCTOR, this.incarnations[CONDUCTOR]));
       this.dead[CONDUCTOR] = 0;
       this.epochs[CONDUCTOR]++;
+      // The registry knows who is going: a successor hears so before it decides.
+      for (const node of this.leaving.keys()) this.sayDrain(world, node);
       this.tell(world, CONDUCTOR, { kind: 'peerReset', peer: WORKLOAD });
       for (let peer = CONDUCTOR + 1; peer < this.addresses.count; peer++) {
         if (this.known[peer] === 1 && this.dead[peer] === 1) {
@@ -316,18 +321,29 @@ export class Faults {
   private drain(world: World, node: number): void {
     const { instances } = this.topology;
     const own = instances.filter((spec) => spec.node === node).map(({ id }) => id);
-    for (const instance of own) this.setRoles(world, instance, []);
+    const machines = this.machinesOf(node);
+    if (this.leaving.has(node) || this.dead[machines[0]] === 1) return;
+    const life = this.epochs[machines[0]];
+    this.leaving.set(node, life);
+    this.sayDrain(world, node);
+    const isGone = (id: number) =>
+      this.dead[this.addresses.instance(id)] === 1 || this.lives.isDrained(id);
     const look = () => {
-      const machines = this.machinesOf(node);
-      // It died meanwhile, or got roles again.
-      if (this.dead[machines[0]] === 1 || !own.every((id) => this.lives.drains(id))) return;
-      if (own.every((id) => this.lives.isDrained(id))) this.vanish(world, machines);
-      else world.at(world.nowNs + LEAVE_POLL_NS, look);
+      // It stays after all, or died meanwhile.
+      if (this.leaving.get(node) !== life) return;
+      if (!own.every((id) => this.lives.drains(id))) this.sayDrain(world, node);
+      else if (own.every(isGone)) return this.vanish(world, machines);
+      world.at(world.nowNs + LEAVE_POLL_NS, look);
     };
     world.at(world.nowNs + 2 * this.topology.controlDelayNs + 1, look);
   }
 
+  private sayDrain(world: World, node: number): void {
+    world.send(WORKLOAD, CONDUCTOR, { kind: 'drain', node });
+  }
+
   private setRoles(world: World, instance: number, roles: S.RoleChange['roles']): void {
+    if (roles.length > 0) this.leaving.delete(this.topology.instances[instance].node);
     world.send(WORKLOAD, CONDUCTOR, { kind: 'setRoles', term: 0, instance, roles });
   }
 }

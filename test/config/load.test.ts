@@ -187,7 +187,8 @@ describe('what is refused, in one line', () => {
       'not modelled',
       'store: {hits: any}\n',
       'c.yaml:1:15: store.hits: found "any", expected prefix, as engines compute a prompt from ' +
-        'the end of its cached prefix on; what any hits would add, moontide cache --semantics any counts',
+        'the end of its cached prefix on; what any hits would add, moontide cache ' +
+        '--semantics any counts',
     ],
     [
       'keys that contradict each other',

@@ -12,6 +12,7 @@ import { Disturbance } from '../../src/sim/disturbance.ts';
 import { CancellingIngress } from '../support/cancelling.ts';
 import { Causality } from '../support/causality.ts';
 import { checkHbmDirectory } from '../support/hosts.ts';
+import { Leaving } from '../support/leaving.ts';
 import { LostDrives } from '../support/lost-drives.ts';
 import { prepare, type Simulated } from '../support/simulate.ts';
 import { TornReads } from '../support/torn-reads.ts';
@@ -39,6 +40,7 @@ async function run(seed: number, more: readonly SsdFault[] = []): Promise<Ran> {
   const { blockTokens } = plan.topology.kv;
   const drives = new LostDrives(addresses, blockTokens, () => run.cluster.stores);
   const reads = new DriveMoves();
+  const leaving = new Leaving(plan.topology, addresses);
   let last = -1;
   const checker = {
     onFact(to: number) {
@@ -50,7 +52,7 @@ async function run(seed: number, more: readonly SsdFault[] = []): Promise<Ran> {
   const run = prepare({
     plan,
     trace,
-    observers: [causality, checker, torn, drives, reads],
+    observers: [causality, checker, torn, drives, reads, leaving],
     ...(rates === null ? {} : { disturbance: new Disturbance(rates, random) }),
     ...(faults === null ? {} : { scenario: faults }),
   });

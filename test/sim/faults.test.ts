@@ -1,7 +1,9 @@
 /** What scenarios do to a simulated cluster, told as stories. */
 import { describe, expect, it } from 'vitest';
+import { policyNames } from '../../src/config/policies.ts';
 import { Count, Mark, type Transfer } from '../../src/core/host.ts';
-import type { Fact } from '../../src/core/messages.ts';
+import type { Fact, Message } from '../../src/core/messages.ts';
+import type { Observer } from '../../src/core/observer.ts';
 import type { PrefillChoice } from '../../src/core/policy.ts';
 import { Outcome } from '../../src/core/request.ts';
 import type { ScenarioEvent } from '../../src/core/scenario.ts';
@@ -25,6 +27,7 @@ async function play(
   rows: readonly TraceRow[],
   events: readonly ScenarioEvent[],
   choices: readonly Partial<PrefillChoice>[] | null = null,
+  more: Observer = {},
 ) {
   const made = await tinyPlan(given);
   const none: PrefillChoice = { instance: 0, sourceNode: -1, sourceBlocks: 0, ttftNs: 0 };
@@ -46,7 +49,7 @@ async function play(
       ends.push(`${kind} ${of}${ssd} ${body.ok ? 'ok' : 'failed'}`);
     },
   };
-  const run = simulate({ plan, trace, scenario: { events }, observers: [watcher] });
+  const run = simulate({ plan, trace, scenario: { events }, observers: [watcher, more] });
   const outcomes = [...run.recorder.column(Mark.outcome)];
   for (const [node, store] of run.cluster.stores.entries()) {
     if (!run.simulation.isDead(run.addresses.store(node))) store.checkIdle(1e12);
@@ -145,6 +148,56 @@ describe('an SSD that a peer reads from', () => {
       'fetch n0>n2 from ssd failed',
     ]);
     expect(run.recorder.column(Mark.staleTokens)[2]).toBeGreaterThan(0);
+  });
+});
+
+describe('a node that leaves', () => {
+  const topology = tinyTopology({ prefill: 3, decode: 1 });
+  const policies = { placement: 'free-ratio-first', prefill: 'least-loaded' };
+  // The first request decodes for 20 ms.
+  const rows = [
+    { atNs: 0, blocks: range(1000, 1050), outputTokens: 900 },
+    ...range(1, 40).map((i) => ({
+      atNs: 1e6 + i * 0.4e6,
+      blocks: range(10 * i, 10 * i + 4),
+      outputTokens: 2,
+    })),
+  ];
+  const leave = (node: number): ScenarioEvent => ({ kind: 'leave', atNs: 1e6, node });
+
+  it.each(policyNames('placement').filter((name) => name !== 'local'))(
+    '%s places nothing on it while it drains, a successor of the conductor too',
+    async (placement) => {
+      // Node 3 decodes until long after; failover loses what the conductor was told.
+      const events: ScenarioEvent[] = [
+        leave(3),
+        { kind: 'failover', atNs: 5e6, downNs: 0.2e6 },
+        { kind: 'failover', atNs: 9e6, downNs: 0.2e6 },
+      ];
+      const given = { topology: tinyTopology({ prefill: 3, decode: 2 }), policies };
+      const placed: [number, number][] = [];
+      const watch = {
+        onSend(_from: number, _to: number, message: Message, atNs: number) {
+          if (message.kind !== 'dispatch') return;
+          for (const node of message.nodes) placed.push([node, atNs]);
+        },
+      };
+      const named = { ...given, policies: { ...policies, placement } };
+      const { outcomes } = await play(named, rows, events, null, watch);
+      expect(outcomes).toEqual(rows.map(() => Outcome.completed));
+      const late = placed.filter(([, atNs]) => atNs > 1e6 + topology.controlDelayNs);
+      expect(late.length).toBeGreaterThan(100);
+      expect(late.filter(([node]) => node === 3)).toEqual([]);
+      expect(new Set(late.map(([node]) => node))).toEqual(new Set([0, 1, 2, 4]));
+    },
+  );
+
+  it('stays when it is given roles again', async () => {
+    const roles: ScenarioEvent = { kind: 'roles', atNs: 1.001e6, instance: 0, roles: ['prefill'] };
+    const { simulation, addresses } = await play({ topology, policies }, rows, [leave(0), roles]);
+    expect(simulation.isDead(addresses.store(0))).toBe(false);
+    const gone = await play({ topology, policies }, rows, [leave(0)]);
+    expect(gone.simulation.isDead(gone.addresses.store(0))).toBe(true);
   });
 });
 
