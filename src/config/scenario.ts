@@ -9,6 +9,7 @@ import { InputError } from '../core/errors.ts';
 import { oneOf } from '../core/kit/nearest.ts';
 import type { Scenario, ScenarioEvent } from '../core/scenario.ts';
 import type { Topology } from '../core/topology.ts';
+import type { Happening } from '../metrics/result.ts';
 import { DURATION, parseQuantity, quantityPattern, SHARE } from './units.ts';
 
 const duration = z
@@ -198,5 +199,40 @@ function eventOf(raw: Record<string, unknown>, names: Names): ScenarioEvent {
       const { at: atNs, roles, as } = parse(kind, raw, names);
       return { kind, atNs, instance: names.instance(roles), roles: as };
     }
+  }
+}
+
+/** The events of a scenario in words, for results and reports. */
+export function happeningsOf({ events }: Scenario, topology: Topology): Happening[] {
+  return events.map((event) => {
+    const forNs = 'forNs' in event && Number.isFinite(event.forNs) ? event.forNs : null;
+    const downNs = event.kind === 'failover' ? event.downNs : forNs;
+    return { atNs: event.atNs, forNs: downNs, what: wordsOf(event, topology) };
+  });
+}
+
+function wordsOf(event: ScenarioEvent, { nodes, instances }: Topology): string {
+  const rateOf = (rate: number) => (rate === 0 ? 'lost' : `at ${Math.round(rate * 100)} %`);
+  switch (event.kind) {
+    case 'crash':
+      return `${nodes[event.node].name} crashes`;
+    case 'crashInstance':
+      return `${instances[event.instance].name} crashes`;
+    case 'rail': {
+      const { name, rails } = nodes[event.node];
+      return `${name}/${rails[event.rail].name} ${rateOf(event.rate)}`;
+    }
+    case 'ssd':
+      return `SSD of ${nodes[event.node].name} ${rateOf(event.rate)}`;
+    case 'link':
+      return `no link ${event.nodes.map((node) => nodes[node].name).join(', ')}`;
+    case 'failover':
+      return 'conductor fails over';
+    case 'leave':
+      return `${nodes[event.node].name} leaves`;
+    case 'join':
+      return `${nodes[event.node].name} joins`;
+    case 'roles':
+      return `${instances[event.instance].name}: ${event.roles.join(', ') || 'standby'}`;
   }
 }

@@ -36,10 +36,20 @@ export interface BusyResource {
   readonly utilisation: number;
 }
 
+/** What a scenario did to the cluster, since the start of the trace. */
+export interface Happening {
+  readonly atNs: number;
+  /** How long; null: to the end, or it is no matter of time. */
+  readonly forNs: number | null;
+  readonly what: string;
+}
+
 export interface Result {
   readonly version: string;
   readonly seed: number;
   readonly config: unknown;
+  /** Where one was played. */
+  readonly scenario?: readonly Happening[];
   readonly trace: {
     readonly requests: number;
     readonly inputTokens: number;
@@ -99,12 +109,14 @@ export interface ResultInputs {
   readonly version: string;
   readonly seed: number;
   readonly config: unknown;
+  /** Without one nothing happened to the cluster. */
+  readonly scenario?: readonly Happening[] | null;
   /** Blocks evicted from DRAM, and from the tiers that there are besides. */
   readonly evictions: { readonly dram: number; readonly hbm?: number; readonly ssd?: number };
 }
 
 export function summarise(inputs: ResultInputs): Result {
-  const { recorder, trace, slo, version, seed, config } = inputs;
+  const { recorder, trace, slo, version, seed, config, scenario = null } = inputs;
   const requests = countRequests(recorder);
   const columns = requestColumns(recorder, trace, slo);
   const good = sum(columns.good);
@@ -115,6 +127,7 @@ export function summarise(inputs: ResultInputs): Result {
     version,
     seed,
     config,
+    ...(scenario === null ? {} : { scenario }),
     trace: {
       requests: trace.requests,
       inputTokens: total(trace.inputTokens),

@@ -175,8 +175,49 @@ function timeView(
       ? { height: OVERVIEW_HEIGHT, padding: OVERVIEW_PADDING }
       : { height: TIME_HEIGHT }),
     params: [timeParams(page)],
-    layer: [drawn, ...(interactive ? [strip(x)] : [])],
+    layer: [...faults(figure, page, x), drawn, ...(interactive ? [strip(x)] : [])],
   };
+}
+
+/** What scenarios did: from when, for how long, and its name upright beside the line. */
+function faults({ overview }: TimeFigure, page: PageData, x: Json): Json[] {
+  const unit = timeUnit(page).ns;
+  const seen = new Map<string, Json>();
+  for (const { result } of page.runs) {
+    for (const { atNs, forNs, what } of result.scenario ?? []) {
+      const from = atNs / unit;
+      seen.set(`${atNs} ${forNs} ${what}`, { from, to: from + (forNs ?? 0) / unit, what });
+    }
+  }
+  if (seen.size === 0) return [];
+  const bad = variable('bad');
+  const name = {
+    mark: {
+      type: 'text',
+      color: bad,
+      fontSize: FONT_SIZE - 2,
+      angle: 270,
+      align: 'right',
+      baseline: 'bottom',
+      clip: true,
+      dx: -3,
+      dy: -2,
+      y: 0,
+    },
+    encoding: { text: { field: 'what' } },
+  };
+  const over = { type: 'rect', color: bad, opacity: 0.1, clip: true };
+  return [
+    {
+      data: { values: [...seen.values()] },
+      encoding: { x: { ...x, field: 'from' } },
+      layer: [
+        { mark: over, encoding: { x2: { field: 'to' } } },
+        { mark: { type: 'rule', color: bad, strokeDash: [4, 3], clip: true } },
+        ...(overview ? [] : [name]),
+      ],
+    },
+  ];
 }
 
 function strip(x: Json): Json {

@@ -85,10 +85,7 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
   const sampler = options.sampled
     ? new TimeSeriesSampler(topology, spanNs, resolved.estimator, slo)
     : null;
-  const scenario =
-    options.scenario === undefined
-      ? null
-      : (await import('../config/scenario.ts')).loadScenario(options.scenario, topology);
+  const { scenario, happenings } = await loadScenario(options.scenario, topology);
   const simulation = new Simulation({
     topology,
     costs: truth,
@@ -119,11 +116,19 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
     version: VERSION,
     seed: resolved.seed,
     config: resolved.describe(),
+    scenario: happenings,
     evictions: evictionsOf(cluster),
   });
   const { events } = simulation;
   const samples = sampler === null ? null : samplesOf(sampler, recorder, trace, slo);
   return { result, recorder, trace, resolved, cluster, events, samples };
+}
+
+async function loadScenario(file: string | undefined, topology: Topology) {
+  if (file === undefined) return { scenario: null, happenings: null };
+  const { loadScenario: load, happeningsOf } = await import('../config/scenario.ts');
+  const scenario = load(file, topology);
+  return { scenario, happenings: happeningsOf(scenario, topology) };
 }
 
 /** Blocks evicted from each tier that the cluster has. */

@@ -6,7 +6,7 @@
 import { cacheBenches } from './cache.bench.ts';
 import { kernelBenches } from './kernel.bench.ts';
 import { type Bench, LIMITS } from './limits.ts';
-import { replayBenches } from './replay.bench.ts';
+import { railBenches, replayBenches } from './replay.bench.ts';
 
 const ROUNDS = 5;
 
@@ -23,7 +23,7 @@ function best(bench: Bench): { ownNs: number; baselineNs: number } {
 function main(): void {
   const check = process.argv.includes('--check');
   const only = process.argv.find((arg) => arg.startsWith('--only='))?.slice('--only='.length);
-  const benches = [...replayBenches(), ...kernelBenches, ...cacheBenches];
+  const benches = [...replayBenches(), ...railBenches(), ...kernelBenches, ...cacheBenches];
   let failures = 0;
   console.log(`${'bench'.padEnd(44)} ${'ns/op'.padStart(11)} ${'baseline'.padStart(11)}  ratio`);
   for (const bench of benches) {

@@ -3,13 +3,22 @@
  * parses the same trace with JSON.parse and walks its blocks once.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Bench } from './limits.ts';
 
 const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname;
 const REQUESTS = 12_031;
 const POLICIES = ['random', 'least-loaded', 'local-cache-aware', 'kvcache-centric'];
+
+/** A node, a NIC and an SSD that fail and come back. */
+const FAULTS = `events:
+  - {at: 300s, crash: prefill-3, for: 120s, detect: 10s}
+  - {at: 500s, rail: prefill-0/rail1, for: 60s}
+  - {at: 600s, ssd: prefill-1, for: 60s}
+  - {at: 900s, leave: prefill-6}
+`;
 
 /** Prints the CPU time of its own process when it ends, us. */
 const TIMED = `process.on('exit', () => {
@@ -35,10 +44,33 @@ function eventsOf(trace: string, policy: string): number {
   return Number(spawnSync(process.execPath, args, { encoding: 'utf8' }).stdout);
 }
 
+const path = join(process.env.MOONTIDE_TRACES ?? '', 'mooncake_conversation.jsonl');
+const real = existsSync(path);
+const trace = real ? `mooncake:${path}` : 'demo';
+
+/** Rails apart, by policy, and with all that can happen, against rails that count as one. */
+export function railBenches(): Bench[] {
+  const folder = mkdtempSync(join(tmpdir(), 'moontide-bench-'));
+  process.on('exit', () => rmSync(folder, { recursive: true }));
+  const faults = join(folder, 'faults.yaml');
+  writeFileSync(faults, FAULTS);
+  const all = ['--rail', 'spray', '--set', 'cluster.groups.0.ssd=4TB', '--scenario', faults];
+  const cases: readonly (readonly [string, readonly string[]])[] = [
+    ...['nearest', 'round-robin', 'least-queued', 'spray'].map(
+      (rail) => [`rails apart, ${rail}`, ['--rail', rail]] as const,
+    ),
+    ['rails apart, spray, SSDs, faults', all],
+  ];
+  const plain = [MAIN, 'replay', trace, '--json'];
+  return cases.map(([name, flags]) => ({
+    name,
+    baseline: 'the same replay with the rails of a node as one',
+    run: () => cpuNs([...plain, ...flags]) / REQUESTS,
+    baselineRun: () => cpuNs(plain) / REQUESTS,
+  }));
+}
+
 export function replayBenches(): Bench[] {
-  const path = join(process.env.MOONTIDE_TRACES ?? '', 'mooncake_conversation.jsonl');
-  const real = existsSync(path);
-  const trace = real ? `mooncake:${path}` : 'demo';
   const parse = `let sum = 0;
     const text = require('fs').readFileSync(${JSON.stringify(path)}, 'utf8').trimEnd();
     for (const line of text.split('\\n')) for (const id of JSON.parse(line).hash_ids) sum += id;

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { loadScenario, scenarioJsonSchema } from '../../src/config/scenario.ts';
+import { happeningsOf, loadScenario, scenarioJsonSchema } from '../../src/config/scenario.ts';
 import { tinyTopology } from '../support/tiny.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'scenario-'));
@@ -65,6 +65,14 @@ describe('a scenario file', () => {
       thrown = `${place}: ${what}`;
     }
     expect(thrown).toContain(message);
+  });
+
+  it('is told in words, in the result of its run', () => {
+    writeFileSync(file, 'events: [{at: 1s, ssd: n1, for: 2s}, {at: 3s, rail: n0/r1, rate: 20%}]');
+    expect(happeningsOf(loadScenario(file, topology), topology)).toEqual([
+      { atNs: 1e9, forNs: 2e9, what: 'SSD of n1 lost' },
+      { atNs: 3e9, forNs: null, what: 'n0/r1 at 20 %' },
+    ]);
   });
 
   it('has a published schema', () => {

@@ -204,6 +204,23 @@ describe('drawn figures', () => {
     }
   });
 
+  it('mark what a scenario did, over all that happens in time', async () => {
+    const run = sampleRun('faults');
+    const scenario = [
+      { atNs: 30e9, forNs: 20e9, what: 'prefill-1 crashes' },
+      { atNs: 70e9, forNs: null, what: 'decode-0 leaves' },
+    ];
+    const faulty = pageData([{ ...run, result: { ...run.result, scenario } }]);
+    const figures = await svgFigures(faulty);
+    await expect(rounded(figures.get('ttft')!)).toMatchFileSnapshot(
+      '../golden/report/faults-ttft.svg',
+    );
+    for (const id of ['ttft', 'tbt', 'breakdown', 'queue', 'utilisation']) {
+      for (const { what } of scenario) expect(figures.get(id), id).toContain(`>${what}<`);
+    }
+    expect(figures.get('ttft-cdf')).not.toContain('crashes');
+  });
+
   it('have no variables left, and text in their PNG', async () => {
     const svg = (await svgFigures(page)).get('ttft')!;
     expect(svg).not.toContain('var(');
