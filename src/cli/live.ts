@@ -32,6 +32,7 @@ interface ReplayFlags extends ConfigOptions {
   readonly speed: number;
   readonly utilisation?: number;
   readonly transport: string;
+  readonly ssd?: string;
   readonly logs?: string;
   readonly etcd: number;
   readonly conductors: number;
@@ -44,7 +45,6 @@ interface PartFlags {
   readonly node?: number;
   readonly name?: string;
   readonly listen: string;
-  readonly http: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly tlsCa?: string;
@@ -91,6 +91,7 @@ function addReplay(live: Command): void {
       numberOption('--utilisation', 0, false),
     )
     .option('--transport <kind>', 'how blocks move: local, tcp or fabric', 'local')
+    .option('--ssd <dir>', 'folder for the SSDs of the nodes; a temporary one by default')
     .option('--logs <dir>', 'keep fact logs here')
     .option('--etcd <n>', 'members of a real etcd', numberOption('--etcd', 0, true), 0)
     .option('--conductors <n>', 'one leads', numberOption('--conductors', 1, true), 1)
@@ -106,7 +107,6 @@ function addPart(live: Command, role: 'agent' | 'conductor', description: string
     .option('--registry <url>', 'etcd://host:port,host:port/prefix or hub://host:port')
     .option('--hub <host:port>', 'short for --registry hub://host:port')
     .option('--listen <host:port>', 'where peers reach it', '127.0.0.1:0')
-    .option('--http <host:port>', 'where its metrics and status are; off: nowhere', '127.0.0.1:0')
     .option('--tls-cert <file>', 'mutual TLS: own certificate, PEM')
     .option('--tls-key <file>', 'its key')
     .option('--tls-ca <file>', 'the authority that signs the certificates of the cluster')
@@ -164,7 +164,6 @@ async function runPart(role: 'agent' | 'conductor', flags: PartFlags): Promise<v
     listen,
     token,
     tls,
-    http: flags.http === 'off' ? null : flags.http,
     registry,
     onError: (error) => stop(error),
     onDepart: () => stop(null),

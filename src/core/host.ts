@@ -40,6 +40,8 @@ export interface Transfer {
   readonly bytes: number;
   /** Blocks moved, for a partial success; 0 when it is all or nothing. */
   readonly blocks: number;
+  /** Which these are, where only the target's node knows what is to lie in its slots. */
+  readonly ids?: readonly number[];
   /** Step that makes the data, or 0: layer l can go once the step has made layer l. */
   readonly afterStep: number;
   /** Share in max-min fairness; 1 is normal. */

@@ -510,6 +510,15 @@ export interface TierBack {
   readonly tier: Tier;
 }
 
+/** What stands in a slot can't be read any more. */
+export interface SlotLost {
+  readonly kind: 'slotLost';
+  readonly tier: Tier;
+  readonly slot: number;
+  /** A later one is of another block, and sound. */
+  readonly generation: number;
+}
+
 export interface StepEnded {
   readonly kind: 'stepEnded';
   readonly step: number;
@@ -594,6 +603,7 @@ export type Body =
   | SlotReleased
   | TierLost
   | TierBack
+  | SlotLost
   | StepEnded
   | RunEnded
   | PeerGone
@@ -607,6 +617,7 @@ export type Message = Exclude<
   | Wake
   | TransferEnded
   | SlotReleased
+  | SlotLost
   | TierLost
   | TierBack
   | StepEnded

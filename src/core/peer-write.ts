@@ -28,7 +28,8 @@ interface Write {
   readonly attempt: number;
   readonly instance: number;
   readonly step: number;
-  /** Of each block asked for. */
+  /** Asked for, and the tokens of each. */
+  readonly blocks: readonly number[];
   readonly tokens: readonly number[];
   moving: boolean;
   /** What it would save is not the KV that it should be. */
@@ -119,6 +120,7 @@ export class PeerWrites {
       attempt: request.attempt,
       instance,
       step,
+      blocks: wanted.blocks,
       tokens,
       moving: false,
       spoiled: false,
@@ -160,6 +162,7 @@ export class PeerWrites {
         tokens,
         blocks: grant.range.slots.length,
         afterStep: step,
+        ids: grant.places.map((place) => write.blocks[place]),
       },
     );
     return null;

@@ -78,6 +78,22 @@ export class StoreNode extends Restorable implements Machine {
     return this.tiers.ssd?.pool ?? null;
   }
 
+  /**
+   * Takes in blocks that an earlier life left on the node's SSD, before the first fact; the
+   * inventory after it tells of them. The slot of each, -1 where there is none for it.
+   */
+  adoptOnSsd(found: readonly { block: number; depth: number; crc: number }[]): number[] {
+    const { ssd } = this.tiers;
+    if (ssd !== null) ssd.delta.resync = true;
+    return found.map(({ block, depth, crc }) => {
+      if (ssd === null || ssd.pool.usedSlots === ssd.pool.capacitySlots) return -1;
+      if (ssd.pool.find(block) >= 0) return -1;
+      const slot = ssd.pool.allocate(block, -1, depth);
+      if (slot >= 0) ssd.pool.publish(slot, crc | 0);
+      return slot;
+    });
+  }
+
   private makeHbmCache({ id, kvCapacityBytes }: StoreTenant, blocks: number): HbmCache {
     const { kv, node, settings, eviction } = this.world;
     const delta = new DeltaBuffer(node.id, Tier.hbm, id, settings.deltaLimitBlocks);
@@ -147,6 +163,8 @@ export class StoreNode extends Restorable implements Machine {
       case 'tierLost':
       case 'tierBack':
         return this.onTier(body.tier, body.kind === 'tierLost');
+      case 'slotLost':
+        return this.tiers.at(body.tier).pool.loseSlot(body.slot, body.generation);
       case 'wake':
         return this.onWake(fact.atNs, body.token);
       case 'peerReset':

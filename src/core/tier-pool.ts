@@ -256,6 +256,12 @@ export class TierPool {
     }
   }
 
+  /** A readable block is found to be unreadable; a later generation of the slot is another one. */
+  loseSlot(slot: number, generation: number): void {
+    const same = this.generations[slot] === generation;
+    if (same && this.states[slot] === SlotState.ready) this.invalidate(slot);
+  }
+
   /** Readable blocks, by slot. */
   readyBlocks(): number[] {
     const ready: number[] = [];

@@ -33,6 +33,8 @@ export interface Route {
   readonly tokens: number;
   readonly blocks: number;
   readonly afterStep: number;
+  /** As in Transfer. */
+  readonly ids?: readonly number[];
 }
 
 export interface TransferWorld {
@@ -65,7 +67,7 @@ export class TransferBook {
   start(moving: Moving, route: Route): number {
     const id = this.ids.next();
     this.moving.add(id, moving);
-    const { source, target, tokens, blocks, afterStep } = route;
+    const { source, target, tokens, blocks, afterStep, ids } = route;
     this.world.host.startTransfer({
       id,
       kind: moving.kind,
@@ -77,6 +79,7 @@ export class TransferBook {
       blocks,
       afterStep,
       weight: 1,
+      ...(ids === undefined ? undefined : { ids }),
     });
     return id;
   }

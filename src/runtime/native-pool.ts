@@ -50,6 +50,14 @@ export class Pool {
     return view;
   }
 
+  /** All slots' bytes, one behind the other; detached by `close`. */
+  all(): ArrayBuffer {
+    const { slots, slotBytes } = this.info;
+    const buffer = this.engine.poolBytes(this.id, 0, slots * slotBytes);
+    assert(buffer !== null, 'the pool is open');
+    return buffer;
+  }
+
   /** Lets peers that name `generation` at the slot. */
   publish(slot: number, generation: number, grant: Grant): void {
     this.engine.setSlot(this.id, slot, generation, grant);

@@ -59,9 +59,9 @@ export class RealTime {
     this.originNs = options.originNs ?? process.hrtime.bigint();
   }
 
-  /** The clock shows 0 now. */
-  start(): void {
-    this.originNs = process.hrtime.bigint();
+  /** The clock shows 0 now, or at that `hrtime`. */
+  start(originNs: bigint = process.hrtime.bigint()): void {
+    this.originNs = originNs;
   }
 
   setMachine(address: Address, machine: Machine): void {

@@ -9,7 +9,7 @@ import { Outcome } from '../../src/core/request.ts';
 import { CONDUCTOR } from '../../src/core/topology.ts';
 import { withDecoded } from '../../src/study/decoded.ts';
 import { RECKLESS } from '../fuzz/reckless.ts';
-import { type ClusterRun, checkAtRest, clusterOn, HOSTS } from '../support/hosts.ts';
+import { type ClusterRun, checkAtRest, clusterOn, describeHosts } from '../support/hosts.ts';
 import { expectReplays } from '../support/replays.ts';
 import {
   BLOCK_TOKENS,
@@ -36,7 +36,7 @@ async function steered(given: TinyPlan, choices: readonly Steer[]): Promise<Clus
 const outcomes = ({ recorder }: ClusterRun) => [...recorder.column(Mark.outcome)];
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
-describe.each(HOSTS)('$name', (kind) => {
+describeHosts('%s', (kind) => {
   describe('brings every request to its end and breaks no law', () => {
     const shapes = {
       disaggregated: { prefill: 2, decode: 2 },
@@ -52,7 +52,7 @@ describe.each(HOSTS)('$name', (kind) => {
       checkAtRest(run, trace.distinctBlocks);
       expect(outcomes(run)).toEqual(new Array(trace.requests).fill(Outcome.completed));
       const ends = run.cluster.machines as readonly LoggedMachine[];
-      expect(expectReplays(plan, trace, run.logs, ends)).toBeGreaterThan(run.logs.length);
+      expect(expectReplays(run.plan, trace, run.logs, ends)).toBeGreaterThan(run.logs.length);
       if (batching === 'sarathi') expect(run.causality.count('mixed step')).toBeGreaterThan(0);
     });
 
@@ -230,7 +230,8 @@ describe.each(HOSTS)('$name', (kind) => {
       expect(outcomes(run)).toEqual(new Array(trace.requests).fill(Outcome.completed));
       expect(run.causality.count('writeEnded')).toBeGreaterThan(10);
       const peer = run.recorder.column(Mark.peerTokens).filter((tokens) => tokens > 0);
-      expect(peer.length).toBeGreaterThan(5);
+      // Over real channels what was saved is known later.
+      expect(peer.length).toBeGreaterThan(kind.copies ? 0 : 5);
     });
 
     it('brings a prefix together that lies on three nodes', async () => {
@@ -246,7 +247,7 @@ describe.each(HOSTS)('$name', (kind) => {
       const plan = { ...planned, policies: { ...planned.policies, placement } };
       const trace = traceOf([
         { atNs: 0, blocks: range(0, 9), outputTokens: 2 },
-        { atNs: 0, blocks: range(0, 12), outputTokens: 2, parent: 0, thinkNs: 100_000 },
+        { atNs: 0, blocks: range(0, 12), outputTokens: 2, parent: 0, thinkNs: 1_000_000 },
       ]);
       const run = clusterOn(kind, { plan, trace });
       await run.run();
@@ -341,7 +342,7 @@ describe.each(HOSTS)('$name', (kind) => {
     const run = clusterOn(kind, { plan, trace, segmentFacts: 60 });
     await run.run();
     const ends = run.cluster.machines as readonly LoggedMachine[];
-    expect(expectReplays(plan, trace, run.logs, ends)).toBeGreaterThan(2 * run.logs.length);
+    expect(expectReplays(run.plan, trace, run.logs, ends)).toBeGreaterThan(2 * run.logs.length);
     checkAtRest(run, trace.distinctBlocks);
   });
 });
@@ -403,7 +404,7 @@ class CancelAt {
   }
 }
 
-describe.each(HOSTS)('$name cancels', (kind) => {
+describeHosts('%s cancels', (kind) => {
   const trace = traceOf([
     { atNs: 0, blocks: range(0, 8), outputTokens: 2 },
     { atNs: 0, blocks: range(0, 12), outputTokens: 800, parent: 0, thinkNs: 100_000 },

@@ -157,27 +157,31 @@ describe('the schema', async () => {
     expect(check(addresses.instance(1), roles)).toThrow(/instance 0 by instance 1/);
   });
 
-  it('takes offers whose lists are of one length', () => {
+  it('takes words of hosts whose lists are of one length', () => {
     const schema = new MessageSchema(tinyTopology({ prefill: 2, decode: 1 }), 10);
-    const offer = {
-      transfer: 1,
-      node: 0,
-      instance: 2,
-      request: 3,
-      indices: [0, 1],
-      blocks: [4, 5],
-      slots: [6, 7],
-      generations: [8, 9],
-    };
-    expect(() => schema.checkOffer(offer)).not.toThrow();
-    expect(() => schema.checkOffer({ ...offer, slots: [6] })).toThrow(/different lengths/);
-    for (const name of Object.keys(offer)) {
-      for (const value of WRONG) {
-        expect(() => schema.checkOffer({ ...offer, [name]: value }), name).toThrow(
-          /found an offer/,
-        );
+    const numbers = { slots: [6, 7], generations: [8, 9] };
+    const pages = { kind: 'pages', instance: 2, request: 3, indices: [0, 1] };
+    const granted = { kind: 'slots', segment: 1, ...numbers };
+    const offer = { id: 1, node: 0, blocks: [4, 5], ...numbers };
+    const words = [
+      ['wanted', { id: 1, node: 0, segment: 2, ...numbers }],
+      ['offer', { ...offer, to: pages }],
+      ['offer', { ...offer, to: granted }],
+      ['offer', { ...offer, to: { kind: 'wanted', id: 2 } }],
+    ] as const;
+    for (const [kind, said] of words) {
+      expect(() => schema.checkWord([kind, said]), kind).not.toThrow();
+      for (const name of Object.keys(said)) {
+        for (const value of WRONG) {
+          const found = [kind, { ...said, [name]: value }];
+          expect(() => schema.checkWord(found), name).toThrow(/found a word/);
+        }
       }
+      expect(() => schema.checkWord([kind, { ...said, slots: [6] }])).toThrow(/different lengths/);
     }
-    expect(() => schema.checkOffer(null)).toThrow(/found an offer/);
+    expect(() => schema.checkWord(['taken', 1, 4])).not.toThrow();
+    for (const found of [null, ['taken', 1, -1], ['offer', null], ['other', 1], []]) {
+      expect(() => schema.checkWord(found)).toThrow(/found a word/);
+    }
   });
 });

@@ -3,6 +3,7 @@
  * has one cause that came before it, channels are FIFO, a GPU does one thing at a time, transfers
  * end once and not before their step, KV streams only into space that was granted.
  */
+import { encode } from '../../src/core/codec.ts';
 import type { Count, Mark, Run, Step, Transfer } from '../../src/core/host.ts';
 import type { Body, Fact, Message, Release, Unreserve } from '../../src/core/messages.ts';
 import type { Observer } from '../../src/core/observer.ts';
@@ -16,6 +17,8 @@ export interface CausalityOptions {
   readonly disturbed: boolean;
   /** The clock stands still while messages go round within a node. */
   readonly exact: boolean;
+  /** What arrives is a copy of what was sent, over channels that take what they take. */
+  readonly copies?: boolean;
 }
 
 class Channel {
@@ -89,6 +92,7 @@ export class Causality implements Observer {
       case 'slotReleased':
       case 'tierLost':
       case 'tierBack':
+      case 'slotLost':
       case 'wake':
         return;
       default:
@@ -103,14 +107,14 @@ export class Causality implements Observer {
     // Disturbed: some are lost, some come twice in a row.
     const { delivered } = channel;
     const first = this.options.disturbed ? Math.max(0, delivered) : delivered + 1;
-    const index = channel.sent.indexOf(body, first);
+    const index = this.placeOf(body, channel.sent, first);
     const inOrder = this.options.disturbed ? index >= first : index === first;
     this.must(inOrder, `${body.kind} on ${key} is number ${index} after ${delivered}`);
     channel.delivered = index;
     const { nodeOf } = this.addresses;
     const near = nodeOf[from] >= 0 && nodeOf[from] === nodeOf[to];
     const tookNs = atNs - channel.sentNs[index];
-    const delayNs = near ? 0 : this.topology.controlDelayNs;
+    const delayNs = near || this.options.copies === true ? 0 : this.topology.controlDelayNs;
     this.must(tookNs >= delayNs, `${body.kind} on ${key} took ${tookNs} ns`);
     if (near && this.options.exact) this.must(tookNs === 0, `${body.kind} took time in its node`);
     if (body.kind === 'release' || body.kind === 'unreserve') this.onFreed(body);
@@ -119,6 +123,13 @@ export class Causality implements Observer {
     } else if (body.kind === 'terminal') {
       this.terminals.set(body.request, (this.terminals.get(body.request) ?? 0) + 1);
     }
+  }
+
+  private placeOf(body: Message, sent: readonly Message[], from: number): number {
+    const same = sent.indexOf(body, from);
+    if (same >= 0 || this.options.copies !== true) return same;
+    const bytes = Buffer.from(encode(body));
+    return sent.findIndex((other, i) => i >= from && bytes.equals(encode(other)));
   }
 
   /** What is freed is not read or written any more. */

@@ -1,4 +1,5 @@
 /** The hosts that conformance holds to one behaviour. A further host is one entry here. */
+import { describe } from 'vitest';
 import type { Cluster, ClusterPlan } from '../../src/config/wire.ts';
 import type { Host, Machine } from '../../src/core/host.ts';
 import type { FactLog } from '../../src/core/log.ts';
@@ -6,9 +7,13 @@ import type { Observer } from '../../src/core/observer.ts';
 import { type Address, type Tier, WORKLOAD } from '../../src/core/topology.ts';
 import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import { Recorder } from '../../src/metrics/recorder.ts';
+import type { RailSpec } from '../../src/runtime/data-plane.ts';
 import { Loopback } from '../../src/runtime/loopback.ts';
+import { loadNative } from '../../src/runtime/native.ts';
 import { Simulation } from '../../src/sim/simulation.ts';
 import { Causality } from './causality.ts';
+import { fabricProviders } from './fabric.ts';
+import { LiveCluster, type LiveDisks } from './live.ts';
 import { wireRecorded } from './simulate.ts';
 import { tinyCosts } from './tiny.ts';
 
@@ -26,12 +31,18 @@ export interface WorldOptions {
   /** The block that a store has put into a slot of a tier. */
   readonly blockAt: (node: number, tier: Tier, slot: number) => number;
   readonly isInHbm: (instance: number, block: number) => boolean;
+  /** Known once the machines are wired. */
+  readonly stores: () => Cluster['stores'];
 }
 
 export interface HostKind {
   readonly name: string;
   /** What it reports as time is what passed, to the ns. */
   readonly exact: boolean;
+  /** Messages arrive as copies, over real channels. */
+  readonly copies: boolean;
+  /** Why it can't be had here, or null. */
+  readonly reason: string | null;
   make(options: WorldOptions): World;
 }
 
@@ -63,12 +74,43 @@ class SimWorld implements World {
 }
 
 const LOOPBACK_SPEED = 1;
+/** So slow that real messages take what they take in the plans of the tests: tens of us. */
+const LIVE_SPEED = 0.05;
+const LIVE_TTL_NS = 1e9;
+
+/** A live cluster whose nodes have these rails between them. */
+export function liveHost(
+  name: string,
+  rails: readonly RailSpec[],
+  reason: string | null,
+  disks: LiveDisks = {},
+): HostKind {
+  return {
+    name,
+    exact: false,
+    copies: true,
+    reason,
+    make: ({ plan, trace, observers, stores }) =>
+      new LiveCluster({ plan, trace, observers, rails, speed: LIVE_SPEED, stores, disks }),
+  };
+}
+
+const fabric = fabricProviders();
+const FABRIC_TCP = { provider: fabric.providers.at(-1) ?? '', address: '127.0.0.1' };
 
 export const HOSTS: readonly HostKind[] = [
-  { name: 'SimHost', exact: true, make: (options) => new SimWorld(options) },
+  {
+    name: 'SimHost',
+    exact: true,
+    copies: false,
+    reason: null,
+    make: (options) => new SimWorld(options),
+  },
   {
     name: 'LoopbackHost',
     exact: false,
+    copies: false,
+    reason: null,
     make: ({ plan, trace, observers, blockAt, isInHbm }) =>
       new Loopback({
         topology: plan.topology,
@@ -80,6 +122,12 @@ export const HOSTS: readonly HostKind[] = [
         observers,
       }),
   },
+  liveHost('live, local', [{ kind: 'local', bytesPerNs: null, options: {} }], loadNative().reason),
+  liveHost(
+    'live, fabric',
+    [{ kind: 'fabric', bytesPerNs: null, options: FABRIC_TCP }],
+    fabric.reason,
+  ),
 ];
 
 export interface ClusterOptions {
@@ -88,9 +136,13 @@ export interface ClusterOptions {
   readonly observers?: readonly Observer[];
   /** Record every machine, with a new segment after so many facts. */
   readonly segmentFacts?: number;
+  /** Of the machines, which are not recorded then. */
+  readonly incarnation?: number;
 }
 
 export interface ClusterRun {
+  /** As it was run. */
+  readonly plan: ClusterPlan;
   readonly cluster: Cluster;
   readonly causality: Causality;
   readonly recorder: Recorder;
@@ -100,10 +152,24 @@ export interface ClusterRun {
   run(): Promise<void>;
 }
 
+/** Over real channels on a busy machine: what runs out must not do so in a test. */
+function patient(plan: ClusterPlan): ClusterPlan {
+  const { store, instance } = plan.settings;
+  const leases = { leaseTtlNs: LIVE_TTL_NS, guardNs: LIVE_TTL_NS / 10 };
+  const settings = {
+    ...plan.settings,
+    store: { ...store, ...leases },
+    instance: { ...instance, reserveTtlNs: LIVE_TTL_NS / 50 },
+  };
+  return { ...plan, settings };
+}
+
 /** A whole cluster on a host, watched by Causality; not yet run. */
 export function clusterOn(kind: HostKind, options: ClusterOptions): ClusterRun {
-  const { plan, trace, observers = [], segmentFacts } = options;
-  const causality = new Causality(plan.topology, { disturbed: false, exact: kind.exact });
+  const { trace, observers = [], segmentFacts, incarnation = 0 } = options;
+  const plan = kind.copies ? patient(options.plan) : options.plan;
+  const { exact, copies } = kind;
+  const causality = new Causality(plan.topology, { disturbed: false, exact, copies });
   const recorder = new Recorder(plan.topology, trace.requests);
   const world = kind.make({
     plan,
@@ -115,12 +181,14 @@ export function clusterOn(kind: HostKind, options: ClusterOptions): ClusterRun {
       const cache = cluster.stores[node].hbmCache(instance);
       return cache !== null && cache.pool.findReady(block) >= 0;
     },
+    stores: () => cluster.stores,
   });
-  const wired = wireRecorded(plan, trace, segmentFacts, (address) => world.host(address));
+  const hostOf = (address: Address) => world.host(address);
+  const wired = wireRecorded(plan, trace, segmentFacts, hostOf, incarnation);
   const { cluster, machines, logs } = wired;
   world.setMachines(machines);
   const run = () => world.run();
-  return { cluster, causality, recorder, logs, ingress: world.host(WORKLOAD), run };
+  return { plan, cluster, causality, recorder, logs, ingress: world.host(WORKLOAD), run };
 }
 
 /** What the directory knows of HBM caches is what they hold. */
@@ -156,5 +224,16 @@ export function checkAtRest({ cluster, causality }: ClusterRun, blocks: number):
       const held = store.tiers.isReady(block);
       if (known !== held) throw new Error(`the directory is wrong on block ${block} of ${node}`);
     }
+  }
+}
+
+/** A suite for each host; `%s` in the name is the host's. */
+export function describeHosts(name: string, suite: (kind: HostKind) => void): void {
+  for (const kind of HOSTS) {
+    const title = name.replace('%s', kind.name);
+    const missing = kind.reason !== null && process.env.CI !== 'true';
+    describe.skipIf(missing)(missing ? `${title} (skipped: ${kind.reason})` : title, () => {
+      suite(kind);
+    });
   }
 }

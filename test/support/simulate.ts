@@ -85,9 +85,10 @@ export function wireRecorded(
   trace: TraceColumns,
   segmentFacts: number | undefined,
   hostOf: Parameters<typeof wireCluster>[2],
+  incarnation = 0,
 ): { cluster: Cluster; machines: readonly Machine[]; logs: readonly FactLog[] } {
   if (segmentFacts === undefined) {
-    const cluster = wireCluster(plan, trace, hostOf);
+    const cluster = wireCluster(plan, trace, hostOf, incarnation);
     return { cluster, machines: cluster.machines, logs: [] };
   }
   const { count } = new AddressBook(plan.topology);

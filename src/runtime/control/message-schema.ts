@@ -62,8 +62,6 @@ type Crossing = Extract<
 /** Blocks of one prompt, and requests in one inventory. */
 const LIST_MAX = 1 << 20;
 const TOKENS_MAX = 2 ** 31;
-/** Block ids: tables by block grow up to this, 0.3 GB in the directory of 32 nodes. */
-export const BLOCKS_MAX = 1 << 25;
 const ATTEMPTS_MAX = 2 ** 31;
 const SLOTS_MAX = 2 ** 31;
 const CHECKSUM_MIN = -(2 ** 31);
@@ -425,14 +423,14 @@ function knownOf([name, { routes, fields, law }]: [string, Kind]): Known {
 export class MessageSchema {
   private readonly addresses: AddressBook;
   private readonly kinds: ReadonlyMap<unknown, Known>;
-  private readonly offer: Fields;
+  private readonly words: ReturnType<typeof wordFields>;
 
-  /** Block ids are below `blocks`. */
-  constructor(topology: Topology, blocks: number = BLOCKS_MAX) {
+  /** `blocks`: distinct block ids that the cluster knows. */
+  constructor(topology: Topology, blocks: number) {
     this.addresses = new AddressBook(topology);
     const kinds = Object.entries<Kind>(kindsOf(topology, blocks)).map(knownOf);
     this.kinds = new Map(kinds.map((known) => [known.name, known]));
-    this.offer = offerFields(topology, blocks);
+    this.words = wordFields(topology, blocks);
   }
 
   /**
@@ -456,13 +454,21 @@ export class MessageSchema {
     return found as Message;
   }
 
-  /** @throws InputError for what is no offer of pages */
-  checkOffer(found: unknown): void {
-    const wrong = isObject(found) ? wrongField(found, this.offer) : 'fields';
-    if (wrong !== null) throw new InputError(`found an offer with wrong ${wrong}`);
-    const { indices, blocks, slots, generations } = found as Record<string, readonly number[]>;
-    const whole = [blocks, slots, generations].every(({ length }) => length === indices.length);
-    if (!whole) throw new InputError('found an offer with lists of different lengths');
+  /** What hosts of nodes say to each other. @throws InputError for what is no such word */
+  checkWord(found: unknown): unknown {
+    const [kind, said, done] = Array.isArray(found) ? found : [];
+    const fields = kind === 'offer' ? this.words.offer : this.words.wanted;
+    let wrong: string | null;
+    if (kind === 'taken') wrong = id(said) && whole(0, LIST_MAX)(done) ? null : 'number';
+    else if (kind !== 'offer' && kind !== 'wanted') wrong = 'kind';
+    else wrong = isObject(said) ? wrongField(said, fields) : 'fields';
+    if (wrong !== null) throw new InputError(`found a word with wrong ${wrong}`);
+    const { to, ...own } = (kind === 'taken' ? {} : said) as Record<string, unknown>;
+    const lists = [...Object.values(own), ...Object.values(to ?? {})].filter(Array.isArray);
+    if (lists.some(({ length }) => length !== lists[0].length)) {
+      throw new InputError('found a word with lists of different lengths');
+    }
+    return found;
   }
 
   private party(address: Address): number {
@@ -473,17 +479,44 @@ export class MessageSchema {
   }
 }
 
-function offerFields({ nodes, instances }: Topology, blocks: number): Fields {
-  return [
-    ['transfer', id],
-    ['node', whole(0, nodes.length - 1)],
-    ['instance', whole(0, instances.length - 1)],
-    ['request', id],
-    ['indices', list(whole(0, LIST_MAX), LIST_MAX)],
-    ['blocks', list(whole(0, blocks - 1), LIST_MAX)],
-    ['slots', list(whole(0, SLOTS_MAX), LIST_MAX)],
-    ['generations', list(whole(0, CHECKSUM_MAX), LIST_MAX)],
+function wordFields({ nodes, instances }: Topology, blocks: number) {
+  const slots = list(whole(0, SLOTS_MAX), LIST_MAX);
+  const generations = list(whole(0, CHECKSUM_MAX), LIST_MAX);
+  const node = ['node', whole(0, nodes.length - 1)] as const;
+  const targets = [
+    object([
+      ['kind', oneOf('pages')],
+      ['instance', whole(0, instances.length - 1)],
+      ['request', id],
+      ['indices', list(whole(0, LIST_MAX), LIST_MAX)],
+    ]),
+    object([
+      ['kind', oneOf('slots')],
+      ['segment', id],
+      ['slots', slots],
+      ['generations', generations],
+    ]),
+    object([
+      ['kind', oneOf('wanted')],
+      ['id', id],
+    ]),
   ];
+  const offer: Fields = [
+    ['id', id],
+    node,
+    ['to', (value) => targets.some((isTarget) => isTarget(value))],
+    ['blocks', list(whole(0, blocks - 1), LIST_MAX)],
+    ['slots', slots],
+    ['generations', generations],
+  ];
+  const wanted: Fields = [
+    ['id', id],
+    node,
+    ['segment', id],
+    ['slots', slots],
+    ['generations', generations],
+  ];
+  return { offer, wanted };
 }
 
 function isObject(value: unknown): value is object {

@@ -15,14 +15,13 @@ import { MessageSchema } from '../control/message-schema.ts';
 import { LoopbackGpus } from '../loopback-gpus.ts';
 import { Rank, RealTime } from '../real-time.ts';
 import type { LiveMemory } from './live-memory.ts';
-import type { LiveTransfers, StreamOffer } from './live-transfers.ts';
+import type { LiveTransfers, NodeWord } from './live-transfers.ts';
 import { PromptsSeen } from './prompts-seen.ts';
 
 /** What goes over a link: a message between machines, or a word between hosts. */
 type Letter =
   | readonly ['message', from: Address, to: Address, body: Message]
-  | readonly ['offer', offer: StreamOffer]
-  | readonly ['taken', transfer: number, ok: boolean];
+  | readonly ['node', from: number, word: NodeWord];
 
 /** Pages of requests that are over are looked for so often. */
 const SWEEP_MS = 200;
@@ -30,12 +29,14 @@ const EARLY_MAX = 100_000;
 
 export interface LiveProcessOptions {
   readonly topology: Topology;
+  /** Distinct block ids that the cluster knows. */
+  readonly blocks: number;
   /** Per instance of the topology. */
   readonly costs: readonly CostModel[];
   readonly speed: number;
   readonly originNs: bigint;
   readonly observers: readonly Observer[];
-  readonly links: Links;
+  readonly links: Pick<Links, 'send'>;
   /** Name of the process that hosts a machine, or null while nobody does. */
   readonly processOf: (address: Address) => string | null;
   /** Machines that a process hosts. */
@@ -45,10 +46,9 @@ export interface LiveProcessOptions {
 
 /** What a process that hosts a node has beside its machines. */
 export interface LiveNodeParts {
+  readonly node: number;
   readonly memory: LiveMemory;
   readonly transfers: LiveTransfers;
-  /** Whether a request holds working memory of an instance, or is parked (PARKED). */
-  readonly isHeld: (owner: number, request: number) => boolean;
 }
 
 export class LiveProcess {
@@ -67,7 +67,7 @@ export class LiveProcess {
   constructor(options: LiveProcessOptions) {
     this.options = options;
     this.addresses = new AddressBook(options.topology);
-    this.schema = new MessageSchema(options.topology);
+    this.schema = new MessageSchema(options.topology, options.blocks);
     const seen: Observer = { onFact: (_, fact) => this.prompts.note(fact) };
     const { originNs, speed, onError } = options;
     const observers = [seen, ...options.observers];
@@ -90,7 +90,7 @@ export class LiveProcess {
 
   setNode(parts: LiveNodeParts): void {
     this.node = parts;
-    this.sweeper = setInterval(() => parts.memory.sweep(parts.isHeld), SWEEP_MS).unref();
+    this.sweeper = setInterval(() => parts.memory.sweep(), SWEEP_MS).unref();
   }
 
   stop(): void {
@@ -116,19 +116,14 @@ export class LiveProcess {
       }
       if (this.clock.hosts(to)) this.tell(to, from, body);
       else if (this.early.length < EARLY_MAX) this.early.push({ to, from, body });
-    } else if (kind === 'offer') {
-      const [offer] = rest as [StreamOffer];
-      this.schema.checkOffer(offer);
-      if (this.options.processOf(this.addresses.store(offer.node)) !== process) {
-        throw new InputError(`found an offer of node ${offer.node}, which is not its own`);
-      }
-      const answer = (ok: boolean) => this.say(process, ['taken', offer.transfer, ok]);
-      if (this.node === null) answer(false);
-      else this.node.transfers.take(offer, answer);
-    } else {
-      const [transfer, ok] = rest as [number, boolean];
-      this.node?.transfers.taken(transfer, ok);
+      return;
     }
+    const [from, found] = rest as [number, unknown];
+    const word = this.schema.checkWord(found) as NodeWord;
+    if (this.options.processOf(this.addresses.store(from)) !== process) {
+      throw new InputError(`found a word of node ${from}, which is not its own`);
+    }
+    this.node?.transfers.hear(from, word);
   }
 
   /** The channel to a process broke: all that are there and here learn of it. */
@@ -145,14 +140,19 @@ export class LiveProcess {
     for (const address of this.local) this.tell(address, address, { kind: 'peerReset', peer });
   }
 
-  offer(node: number, offer: StreamOffer): void {
-    const process = this.options.processOf(this.addresses.store(node));
-    if (process === null) this.node?.transfers.taken(offer.transfer, false);
-    else this.say(process, ['offer', offer]);
+  storeAddress(node: number): Address {
+    return this.addresses.store(node);
   }
 
-  private say(process: string, letter: Letter): void {
-    this.options.links.send(process, letter);
+  /** What one node's host says to another's; to its own it goes without a link. */
+  say(from: number, to: number, word: NodeWord): void {
+    if (from === to) {
+      queueMicrotask(() => this.node?.transfers.hear(from, word));
+      return;
+    }
+    const process = this.options.processOf(this.addresses.store(to));
+    if (process === null) queueMicrotask(() => this.node?.transfers.nodeLost(to));
+    else this.options.links.send(process, ['node', from, word] satisfies Letter);
   }
 
   // --- commands -------------------------------------------------------------------------------
@@ -167,7 +167,8 @@ export class LiveProcess {
     else {
       const process = this.options.processOf(to);
       // Nobody leads now: the machines are told when somebody does.
-      if (process !== null) this.say(process, ['message', from, to, message]);
+      if (process === null) return;
+      this.options.links.send(process, ['message', from, to, message] satisfies Letter);
     }
   }
 
@@ -180,6 +181,7 @@ export class LiveProcess {
     const { nowNs } = this.clock;
     for (const observer of this.options.observers) observer.onStep?.(address, step, nowNs);
     const gpus = this.gpusOf(address);
+    this.share(this.addresses.instanceId(address), step);
     const active = gpus.startStep(step, nowNs);
     if (active.loads > 0) return;
     this.clock.at(gpus.stepEndNs(active, nowNs), Rank.end, () => this.stepEnd(address));
@@ -227,12 +229,33 @@ export class LiveProcess {
 
   private move(initiator: Address, transfer: Transfer, toToken: number): void {
     this.node?.transfers.start(transfer, toToken, (ended) => {
-      this.clock.post(Rank.end, () => {
+      const isShort = transfer.kind === 'load' && !ended.ok;
+      const laterNs = isShort ? this.recompute(transfer, ended.blocksDone) : 0;
+      this.clock.at(this.clock.clockNs() + laterNs, Rank.end, () => {
         if (transfer.kind === 'load') this.loadEnded(transfer);
         const body = { ...ended, kind: 'transferEnded' as const, transfer: transfer.id };
         this.clock.deliver(initiator, initiator, body);
       });
     });
+  }
+
+  /** What a load did not bring the engine computes; answers how long that takes. */
+  private recompute({ target, request, source }: Transfer, done: number): number {
+    const { node, options, prompts } = this;
+    const { blockTokens } = options.topology.kv;
+    if (node === null) return 0;
+    let ns = 0;
+    for (const slot of source.slots?.slots.slice(done) ?? []) {
+      const block = node.transfers.blockIn(source.tier, slot);
+      const index = prompts.indexOf(request, block);
+      if (index < 0) continue;
+      const page = node.memory.page(target.instance, request, index);
+      if (page >= 0) node.memory.compute(page, block);
+      const fromToken = index * blockTokens;
+      const chunk = { fromToken, toToken: fromToken + blockTokens, first: false, last: false };
+      ns += options.costs[target.instance].passNs([chunk], null);
+    }
+    return ns;
   }
 
   // --- compute --------------------------------------------------------------------------------
@@ -246,19 +269,29 @@ export class LiveProcess {
     this.clock.at(endNs, Rank.end, () => this.stepEnd(address));
   }
 
+  /** Prompts that begin have what their instance's HBM has of them. */
+  private share(instance: number, { chunks }: Step): void {
+    for (const { request, first } of chunks) {
+      if (!first) continue;
+      const blocks = this.prompts.leading(request, Number.POSITIVE_INFINITY);
+      this.node?.memory.share(instance, request, blocks);
+    }
+  }
+
   private stepEnd(address: Address): void {
     const gpus = this.gpusOf(address);
     const { blockTokens } = this.options.topology.kv;
     const instance = this.addresses.instanceId(address);
-    for (const { request, fromToken, toToken } of gpus.step?.step.chunks ?? []) {
-      const blocks = this.prompts.get(request)?.blocks;
-      if (blocks === undefined || this.node === null) continue;
-      const { memory } = this.node;
-      const to = Math.min(Math.ceil(toToken / blockTokens), blocks.length);
-      for (let i = Math.floor(fromToken / blockTokens); i < to; i++) {
-        const page = memory.page(instance, request, i);
-        if (page >= 0) memory.compute(page, blocks.at(i));
-      }
+    const chunks = gpus.step?.step.chunks ?? [];
+    for (const { request, fromToken, toToken } of chunks) {
+      const from = Math.floor(fromToken / blockTokens);
+      const to = Math.ceil(toToken / blockTokens);
+      this.node?.memory.computeAll(instance, request, from, this.prompts.leading(request, to));
+    }
+    for (const { request, toToken } of chunks) {
+      const whole = toToken >= (this.prompts.get(request)?.inputTokens ?? 0);
+      const to = whole ? Number.POSITIVE_INFINITY : Math.floor(toToken / blockTokens);
+      this.node?.memory.keep(instance, request, this.prompts.leading(request, to));
     }
     for (const begin of gpus.step?.followers ?? []) begin();
     this.clock.deliver(address, address, gpus.endStep(this.clock.nowNs));
@@ -282,8 +315,7 @@ function letterOf(found: unknown): Letter {
   const whole =
     Array.isArray(found) &&
     ((letter[0] === 'message' && Number.isInteger(letter[1]) && Number.isInteger(letter[2])) ||
-      letter[0] === 'offer' ||
-      (letter[0] === 'taken' && Number.isInteger(letter[1]) && typeof letter[2] === 'boolean'));
+      (letter[0] === 'node' && Number.isInteger(letter[1])));
   if (!whole) throw new InputError('found no message');
   return letter;
 }

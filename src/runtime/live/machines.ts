@@ -6,22 +6,21 @@ import { policiesText } from '../../config/policies.ts';
 import { type Cluster, type ClusterPlan, wireCluster } from '../../config/wire.ts';
 import { type Log, type LoggedMachine, recordHost, recordMachine } from '../../core/log.ts';
 import type { SetRoles } from '../../core/messages.ts';
-import type { Observer } from '../../core/observer.ts';
+import type { StoreNode } from '../../core/store-node.ts';
+import type { TierPool } from '../../core/tier-pool.ts';
 import { type Address, AddressBook, CONDUCTOR, type Role, WORKLOAD } from '../../core/topology.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import type { Workload } from '../../core/workload.ts';
 import type { Links } from '../control/links.ts';
-import { DataPlane, PLANE_DEFAULTS, type Segment } from '../data-plane.ts';
-import { loadNative, type NativeRailInfo } from '../native.ts';
+import { loadNative } from '../native.ts';
 import { FactLogs } from './fact-logs.ts';
-import { LiveMemory, PARKED } from './live-memory.ts';
+import { LiveNode } from './live-node.ts';
 import { LiveProcess } from './live-process.ts';
-import { LiveTransfers } from './live-transfers.ts';
 import { manifestOf } from './log-manifest.ts';
 import { addressesOn, type Membership } from './membership.ts';
 import { numberedHost, numberedMachine } from './numbered.ts';
 import type { Reporter } from './reporter.ts';
-import { clockOrigin, emptyTrace, type LivePlan, type Member } from './spec.ts';
+import { clockOrigin, emptyTrace, type LivePlan, type Member, ssdOf } from './spec.ts';
 import type { MachineStatus } from './status.ts';
 
 export interface MachinesWorld {
@@ -34,8 +33,6 @@ export interface MachinesWorld {
   readonly links: Links;
   readonly membership: Membership;
   readonly reporter: Reporter;
-  /** Who watches beside the reporter. */
-  readonly observers: readonly Observer[];
   /** A machine threw: the process can't go on. */
   readonly onError: (error: unknown) => void;
   readonly onWarning: (message: string) => void;
@@ -63,44 +60,44 @@ export class Machines {
   readonly process: LiveProcess;
   readonly addresses: AddressBook;
   private readonly world: MachinesWorld;
-  private readonly segments = new Map<number, { segment: Segment; incarnation: number }>();
-  private plane: DataPlane | null = null;
-  private memory: LiveMemory | null = null;
-  private transfers: LiveTransfers | null = null;
+  private node: LiveNode | null = null;
   private cluster: Cluster | null = null;
   private leads = false;
   private readonly logs: FactLogs | null;
 
-  constructor(world: MachinesWorld) {
+  /** With what an agent has of its node: its SSD is read before its machines are told anything. */
+  static async open(world: MachinesWorld): Promise<Machines> {
+    const machines = new Machines(world);
+    if (world.role !== 'agent') return machines;
+    machines.node = await machines.openNode();
+    machines.meet(world.membership.now);
+    return machines;
+  }
+
+  private constructor(world: MachinesWorld) {
     this.world = world;
-    const { live, membership, node, role } = world;
+    const { live, membership } = world;
     const { topology } = live.plan;
     const addresses = new AddressBook(topology);
     this.addresses = addresses;
     this.logs = this.openLogs();
     this.process = new LiveProcess({
       topology,
+      blocks: live.spec.blocks,
       costs: live.resolved.truth,
       speed: live.spec.speed,
       originNs: clockOrigin(live.spec),
-      observers: [world.reporter, ...world.observers],
+      observers: [world.reporter],
       links: world.links,
       processOf: (address) => membership.processOf(addresses, address),
       addressesOf: (peer) => membership.addressesOf(addresses, peer),
       onError: world.onError,
     });
-    if (role !== 'agent') return;
-    const own = new Set(addressesOn(addresses, node));
-    this.cluster = this.wire(live.plan, (address) => own.has(address));
-    this.openNode(this.cluster);
-    this.meet(membership.now);
   }
 
   /** What peers need to read this node's blocks; null where there is no node. */
   get segment(): string | null {
-    return this.memory === null
-      ? null
-      : Buffer.from(this.memory.pool.describe()).toString('base64');
+    return this.node === null ? null : Buffer.from(this.node.describe()).toString('base64');
   }
 
   // --- the others -----------------------------------------------------------------------------
@@ -108,19 +105,16 @@ export class Machines {
   /** Members that are new, or began anew: their pools can be read. */
   meet(came: readonly Member[]): void {
     for (const { node, segment, incarnation, name } of came) {
-      if (segment === null || this.plane === null || name === this.world.name) continue;
-      if (this.segments.get(node)?.incarnation === incarnation) continue;
-      const imported = this.plane.importSegment(Buffer.from(segment, 'base64'));
-      if (imported !== null) this.segments.set(node, { segment: imported, incarnation });
+      if (segment === null || this.node === null || name === this.world.name) continue;
+      if (this.node.incarnationOf(node) === incarnation) continue;
+      this.node.join(node, Buffer.from(segment, 'base64'), incarnation);
     }
   }
 
   /** The life of a member is over. */
   part({ node, role }: Member): void {
     if (role !== 'agent') return;
-    const known = this.segments.get(node);
-    this.segments.delete(node);
-    if (known !== undefined) this.plane?.dropSegment(known.segment);
+    this.node?.leave(node);
     this.mourn(node);
   }
 
@@ -194,61 +188,28 @@ export class Machines {
     return cluster;
   }
 
-  private openNode(cluster: Cluster): void {
+  private openNode(): Promise<LiveNode> {
     const { addon, reason } = loadNative();
     if (addon === null) throw new Error(reason ?? '');
-    const { node, live, reporter } = this.world;
+    const { node, live, reporter, incarnation } = this.world;
     const { plan, spec } = live;
-    const { topology } = plan;
-    const stream = { random: () => 0.5 };
-    const plane = new DataPlane(addon, plan.policies.rail.create(stream as never), PLANE_DEFAULTS);
-    this.plane = plane;
-    for (const rail of spec.rails) plane.addRail(rail);
-    const store = cluster.stores[node];
-    const specs = topology.instances.filter((instance) => instance.node === node);
-    const modelBytes = topology.kv.blockTokens * topology.kv.bytesPerToken[0];
-    const pages = specs.reduce((sum, { kvCapacityBytes }) => sum + kvCapacityBytes, 0) / modelBytes;
-    const memory = new LiveMemory({
+    const own = new Set(addressesOn(this.addresses, node));
+    return LiveNode.open({
       addon,
-      plane,
-      dramSlots: store.dram.capacitySlots,
-      pages: Math.ceil(pages) + topology.instances.length,
-      blockBytes: spec.blockBytes,
-    });
-    this.memory = memory;
-    const { process } = this;
-    const transfers = new LiveTransfers({
+      plan,
       node,
-      plane,
-      memory,
-      prompts: process.prompts,
-      blockTokens: topology.kv.blockTokens,
-      segmentOf: (peer) => this.segments.get(peer) ?? null,
-      blockAt: (slot) => store.dram.block(slot),
-      generationAt: (slot) => store.dram.generations[slot],
-      offer: (peer, offer) => process.offer(peer, offer),
+      wire: () => {
+        this.cluster = this.wire(plan, (address) => own.has(address));
+        return this.cluster.stores[node];
+      },
+      process: this.process,
+      rails: spec.rails,
+      blockBytes: spec.blockBytes,
+      prefault: spec.prefault,
+      incarnation,
+      ssd: ssdOf(spec, node),
       onWrongByte: (what) => reporter.wrongByte(what),
     });
-    this.transfers = transfers;
-    const isHeld = (owner: number, request: number) =>
-      owner === PARKED
-        ? specs.some(({ id }) => store.isHeld(id, request))
-        : store.isHeld(owner, request);
-    process.setNode({ memory, transfers, isHeld });
-  }
-
-  /** The cluster whose machines of this process are here; null: none yet. */
-  get wired(): Cluster | null {
-    return this.cluster;
-  }
-
-  get railInfos(): readonly NativeRailInfo[] {
-    return this.plane?.rails() ?? [];
-  }
-
-  /** Blocks that arrived with their sum. */
-  get verifiedBlocks(): number {
-    return this.transfers?.verifiedBlocks ?? 0;
   }
 
   // --- what operators ask ---------------------------------------------------------------------
@@ -283,26 +244,15 @@ export class Machines {
   }
 
   status(): MachineStatus {
-    const { cluster, transfers, memory, leads } = this;
-    const { node, live } = this.world;
-    const store = memory === null ? undefined : cluster?.stores[node];
-    const dram = store?.dram;
+    const { cluster, node, leads } = this;
+    const { live } = this.world;
+    const store = node === null ? undefined : cluster?.stores[this.world.node];
     return {
-      tiers:
-        dram === undefined
-          ? []
-          : [
-              {
-                tier: 'dram',
-                usedBlocks: dram.usedSlots,
-                capacityBlocks: dram.capacitySlots,
-                evictions: dram.evictions,
-              },
-            ],
+      tiers: store === undefined ? [] : tiersOf(store),
       rails: live.spec.rails.map(({ kind }) => kind),
-      movedBytes: transfers?.movedBytes ?? 0,
-      verifiedBlocks: transfers?.verifiedBlocks ?? 0,
-      evictions: dram?.evictions ?? 0,
+      movedBytes: node?.transfers.movedBytes ?? 0,
+      verifiedBlocks: node?.transfers.verifiedBlocks ?? 0,
+      evictions: store?.dram.evictions ?? 0,
       instances: leads && cluster !== null ? this.instancesSeen(cluster) : [],
       inFlight: leads && cluster !== null ? cluster.conductor.liveRequests : 0,
     };
@@ -320,9 +270,10 @@ export class Machines {
     }));
   }
 
-  async close(): Promise<void> {
+  /** `forGood`: no other life of the member follows. */
+  async close(forGood: boolean): Promise<void> {
     this.process.stop();
-    this.plane?.close();
+    await this.node?.close(forGood);
     await this.logs?.close();
   }
 
@@ -340,4 +291,14 @@ export class Machines {
     const manifest = manifestOf(live);
     return new FactLogs({ folder, member: name, incarnation, manifest, stats, onWarning });
   }
+}
+
+function tiersOf({ dram, ssd }: StoreNode): MachineStatus['tiers'] {
+  const of = (tier: 'dram' | 'ssd', pool: TierPool) => ({
+    tier,
+    usedBlocks: pool.usedSlots,
+    capacityBlocks: pool.capacitySlots,
+    evictions: pool.evictions,
+  });
+  return ssd === null ? [of('dram', dram)] : [of('dram', dram), of('ssd', ssd)];
 }

@@ -3,16 +3,18 @@
  * makes the same plan of it.
  */
 import { readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type ConfigOptions, loadConfig, withOptions } from '../../config/load.ts';
 import { loadPolicies } from '../../config/policies.ts';
 import { type ResolvedConfig, resolveConfig } from '../../config/resolve.ts';
-import type { Config } from '../../config/schema.ts';
 import type { ClusterPlan } from '../../config/wire.ts';
 import { InputError } from '../../core/errors.ts';
 import type { Role } from '../../core/topology.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import type { RailSpec } from '../data-plane.ts';
 import type { Registry } from '../registry/registry.ts';
+import type { NodeSsdOptions } from './live-node.ts';
 
 /** One instant: by `hrtime` on the machine (of that boot) that set it, and by the wall clock. */
 export interface ClockOrigin {
@@ -39,6 +41,10 @@ export interface LiveSpec {
   /** Of one live block; a multiple of 4096. */
   readonly blockBytes: number;
   readonly rails: readonly RailSpec[];
+  /** Nodes touch their pools when they start, in place of faults later. */
+  readonly prefault: boolean;
+  /** Folder in which each node has one for its SSD; null: a temporary one. */
+  readonly ssd: string | null;
   /** Folder for fact logs and statistics; null: none are kept. */
   readonly logs: string | null;
 }
@@ -60,8 +66,6 @@ export interface Member {
   readonly incarnation: number;
   /** An agent's pool, as base64; it is a key to its bytes, so the registry needs credentials. */
   readonly segment: string | null;
-  /** Where its metrics and status are, `host:port`; null: nowhere. */
-  readonly http?: string | null;
 }
 
 const ROLES: readonly Member['role'][] = ['agent', 'conductor', 'ingress', 'client'];
@@ -75,15 +79,14 @@ export function memberOf(value: string): Member | null {
     return null;
   }
   if (found === null || typeof found !== 'object') return null;
-  const { name, role, node, endpoint, incarnation, segment, http } = found as Partial<Member>;
+  const { name, role, node, endpoint, incarnation, segment } = found as Partial<Member>;
   const whole =
     typeof name === 'string' &&
     ROLES.includes(role as Member['role']) &&
     Number.isSafeInteger(node) &&
     typeof endpoint === 'string' &&
     Number.isSafeInteger(incarnation) &&
-    (segment === null || typeof segment === 'string') &&
-    (http === undefined || http === null || typeof http === 'string');
+    (segment === null || typeof segment === 'string');
   return whole ? (found as Member) : null;
 }
 
@@ -98,22 +101,14 @@ export interface LivePlan {
   readonly spec: LiveSpec;
   readonly resolved: ResolvedConfig;
   readonly plan: ClusterPlan;
-  readonly monitoring: Config['monitoring'];
 }
 
-/** @throws InputError for what the live cluster can't do yet */
+/** @throws InputError for a bad configuration */
 export async function planOf(spec: LiveSpec): Promise<LivePlan> {
   const loaded = withOptions(await loadConfig(spec.config, spec.sets), spec.options);
   const resolved = resolveConfig(loaded, spec.blockTokens);
   const plan: ClusterPlan = { ...resolved, policies: await loadPolicies(resolved.policies) };
-  const { nodes } = resolved.topology;
-  if (nodes.some(({ ssdCapacityBytes }) => ssdCapacityBytes > 0)) {
-    throw new InputError('found an SSD tier, expected ssd: 0B: a live node has DRAM alone', 'ssd');
-  }
-  if (resolved.settings.store.hbmCache) {
-    throw new InputError('found hbmCache on, expected off: a live engine keeps no prefixes');
-  }
-  return { spec, resolved, plan, monitoring: loaded.config.monitoring };
+  return { spec, resolved, plan };
 }
 
 export async function readSpec(registry: Registry): Promise<LiveSpec> {
@@ -175,4 +170,14 @@ export function emptyTrace({ blocks, blockTokens }: LiveSpec): TraceColumns {
     namespace: null,
     sha256: '',
   };
+}
+
+/** Where a node's SSD tier lies, and what tells this cluster's blocks from another's. */
+export function ssdOf(spec: LiveSpec, node: number): NodeSsdOptions {
+  const { config, sets, blockTokens, blockBytes, origin } = spec;
+  // Block ids mean the same as long as the clock that they came with does.
+  const cluster = JSON.stringify([config, sets, blockTokens, blockBytes, origin]);
+  const folder = spec.ssd ?? join(tmpdir(), `moontide-ssd-${origin.epochMs}-${origin.hrtimeNs}`);
+  const temporary = spec.ssd === null;
+  return { folder: join(folder, `node-${node}`), temporary, capacityBytes: null, cluster };
 }

@@ -8,7 +8,7 @@ import { InputError } from '../../core/errors.ts';
 import type { RailKind } from '../../runtime/data-plane.ts';
 import { type LiveSpec, originNow, planOf } from '../../runtime/live/spec.ts';
 import { VERSION } from '../version.ts';
-import { blockBytesOf, PAGE_BYTES } from './probe.ts';
+import { blockBytesOf, fitsInMemory, PAGE_BYTES } from './probe.ts';
 
 export interface ClusterOptions extends ConfigOptions {
   readonly config?: string;
@@ -20,6 +20,8 @@ export interface ClusterOptions extends ConfigOptions {
   /** The cluster's clock against the world's. */
   readonly speed: number;
   readonly transport: RailKind;
+  /** Folder for the nodes' SSDs, kept afterwards; without it a temporary one. */
+  readonly ssd?: string;
   /** Folder for the fact logs; null: none are kept. */
   readonly logs: string | null;
 }
@@ -44,11 +46,15 @@ export async function specOf(
     origin: originNow(),
     blockBytes: PAGE_BYTES,
     rails: [{ kind: transport, bytesPerNs: null, options: {} }],
+    prefault: false,
+    ssd: options.ssd === undefined ? null : resolve(options.ssd),
     logs: logs === null ? null : resolve(logs),
   };
   const { resolved } = await planOf(spec);
-  const blockBytes = await blockBytesOf(resolved.topology, speed, transport);
-  return { ...spec, blockBytes, origin: originNow() };
+  const { topology } = resolved;
+  const blockBytes = await blockBytesOf(topology, speed, transport);
+  const prefault = fitsInMemory(topology, blockBytes);
+  return { ...spec, blockBytes, prefault, origin: originNow() };
 }
 
 /** Ids of the nodes that are there from the start: the spares come before the last one. */

@@ -1,4 +1,5 @@
 /** What a rail of this machine moves, and how large a live block is to be. */
+import { availableParallelism, freemem } from 'node:os';
 import { InputError } from '../../core/errors.ts';
 import type { Topology } from '../../core/topology.ts';
 import { DataPlane, PLANE_DEFAULTS, type RailKind } from '../../runtime/data-plane.ts';
@@ -8,8 +9,25 @@ export const PAGE_BYTES = 4096;
 /** Bytes that are moved to learn what the rail moves here. */
 const PROBE_BYTES = 256 << 20;
 const PROBE_SLOT_BYTES = 1 << 20;
+/** From one half into the other: more than caches hold. */
+const PROBE_SLOTS = 128;
+/** One moves blocks, one runs the node's machines. */
+const CORES_PER_NODE = 2;
+/** Of what is free, at most this for pools. */
+const POOLS_MEMORY_RATIO = 0.4;
 
-/** So large that a block takes here, times the speed, what it takes in the modelled cluster. */
+/** Whether the pools of all nodes fit in this machine's memory, and may be touched at once. */
+export function fitsInMemory({ nodes, instances, kv }: Topology, blockBytes: number): boolean {
+  const hbm = instances.reduce((sum, { kvCapacityBytes }) => sum + kvCapacityBytes, 0);
+  const dram = nodes.reduce((sum, { dramCapacityBytes }) => sum + dramCapacityBytes, 0);
+  const blocks = (hbm + dram) / (kv.blockTokens * kv.bytesPerToken[0]);
+  return blocks * blockBytes <= POOLS_MEMORY_RATIO * freemem();
+}
+
+/**
+ * So large that a block takes here, times the speed, what it takes in the modelled cluster. Every
+ * node there has rails of its own; here they share the cores, and the share of one is what counts.
+ */
 export async function blockBytesOf(
   topology: Topology,
   speed: number,
@@ -19,7 +37,8 @@ export async function blockBytesOf(
   const [node] = nodes;
   const rails = node.rails.reduce((sum, rail) => sum + rail.bytesPerNs, 0) * node.railEfficiency;
   const modelBytes = kv.blockTokens * kv.bytesPerToken[0];
-  const bytes = (modelBytes * (await probeBytesPerNs(kind))) / (rails * speed);
+  const share = Math.min(1, availableParallelism() / (CORES_PER_NODE * nodes.length));
+  const bytes = (modelBytes * share * (await probeBytesPerNs(kind))) / (rails * speed);
   return Math.max(1, Math.round(bytes / PAGE_BYTES)) * PAGE_BYTES;
 }
 
@@ -31,7 +50,7 @@ async function probeBytesPerNs(kind: RailKind): Promise<number> {
   const plane = new DataPlane(addon, policy as never, PLANE_DEFAULTS);
   try {
     plane.addRail({ kind, bytesPerNs: null, options: {} });
-    const slots = 16;
+    const slots = PROBE_SLOTS;
     const pool = plane.createPool({
       slotBytes: PROBE_SLOT_BYTES,
       slots,
