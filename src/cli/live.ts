@@ -45,6 +45,7 @@ interface PartFlags {
   readonly node?: number;
   readonly name?: string;
   readonly listen: string;
+  readonly http: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly tlsCa?: string;
@@ -107,6 +108,7 @@ function addPart(live: Command, role: 'agent' | 'conductor', description: string
     .option('--registry <url>', 'etcd://host:port,host:port/prefix or hub://host:port')
     .option('--hub <host:port>', 'short for --registry hub://host:port')
     .option('--listen <host:port>', 'where peers reach it', '127.0.0.1:0')
+    .option('--http <host:port>', 'where its metrics and status are; off: nowhere', '127.0.0.1:0')
     .option('--tls-cert <file>', 'mutual TLS: own certificate, PEM')
     .option('--tls-key <file>', 'its key')
     .option('--tls-ca <file>', 'the authority that signs the certificates of the cluster')
@@ -164,6 +166,7 @@ async function runPart(role: 'agent' | 'conductor', flags: PartFlags): Promise<v
     listen,
     token,
     tls,
+    http: flags.http === 'off' ? null : flags.http,
     registry,
     onError: (error) => stop(error),
     onDepart: () => stop(null),

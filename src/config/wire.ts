@@ -161,6 +161,22 @@ export function wireCluster(
   return Object.assign(cluster, { remake, drains, isDrained });
 }
 
+function schedulingContext(plan: ClusterPlan, kind: string): SchedulingContext {
+  const { estimator, seed, slo, topology } = plan;
+  const stream = new RandomStream(seed, kind);
+  return new SchedulingContext(stream, estimator, slo, topology.kv.blockTokens);
+}
+
+/** The policies that choose where a request goes, in their first state. */
+export function routingPolicies(plan: ClusterPlan) {
+  const { prefill, decode, disaggregation } = plan.policies;
+  return {
+    prefill: prefill.create(schedulingContext(plan, 'prefill')),
+    decode: decode.create(schedulingContext(plan, 'decode')),
+    disaggregation: disaggregation.create(schedulingContext(plan, 'disaggregation')),
+  };
+}
+
 function wireConductor(
   plan: ClusterPlan,
   trace: TraceColumns,
@@ -168,18 +184,14 @@ function wireConductor(
   host: Host,
   term: number,
 ): Conductor {
-  const { topology, settings, estimator, policies, seed, slo } = plan;
-  const { blockTokens } = topology.kv;
-  const context = (kind: string) =>
-    new SchedulingContext(new RandomStream(seed, kind), estimator, slo, blockTokens);
+  const { topology, settings, estimator, policies } = plan;
+  const context = (kind: string) => schedulingContext(plan, kind);
   const own = { ...settings.conductor, term };
   const world = { host, topology, addresses, settings: own, estimate: estimator };
   return new Conductor(
     world,
     {
-      prefill: policies.prefill.create(context('prefill')),
-      decode: policies.decode.create(context('decode')),
-      disaggregation: policies.disaggregation.create(context('disaggregation')),
+      ...routingPolicies(plan),
       admission: policies.admission.create(context('admission')),
       placement: placementPolicy(plan),
       elasticity: policies.elasticity.create(context('elasticity')),

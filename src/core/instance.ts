@@ -76,6 +76,16 @@ export class Instance extends Restorable implements Machine {
     return prompts.isEmpty && handoff.isEmpty && decode.isEmpty;
   }
 
+  /** Requests that wait for prefill, and those in prefill, hand-over or decode. */
+  get waitingRequests(): number {
+    return this.prompts.waiting;
+  }
+
+  get runningRequests(): number {
+    const { prompts, decode } = this;
+    return prompts.size - prompts.waiting + decode.decoding + decode.waiting;
+  }
+
   /** Nothing waits, computes, streams or decodes; for tests. */
   checkIdle(): void {
     const { prefill, decode } = this;

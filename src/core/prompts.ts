@@ -92,6 +92,15 @@ export class Prompts {
     return this.prompts.size + this.queue.length === 0;
   }
 
+  /** Prompts that wait to be computed, and all of them. */
+  get waiting(): number {
+    return this.queue.length;
+  }
+
+  get size(): number {
+    return this.prompts.size;
+  }
+
   get isQueueFull(): boolean {
     return this.queue.length >= this.world.settings.queueRequests;
   }

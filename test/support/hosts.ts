@@ -90,8 +90,8 @@ export function liveHost(
     exact: false,
     copies: true,
     reason,
-    make: ({ plan, trace, observers, stores }) =>
-      new LiveCluster({ plan, trace, observers, rails, speed: LIVE_SPEED, stores, disks }),
+    make: ({ plan, observers, stores }) =>
+      new LiveCluster({ plan, observers, rails, speed: LIVE_SPEED, stores, disks }),
   };
 }
 

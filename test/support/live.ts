@@ -10,7 +10,6 @@ import type { Cluster, ClusterPlan } from '../../src/config/wire.ts';
 import type { Host, Machine, Run, Step } from '../../src/core/host.ts';
 import type { Observer } from '../../src/core/observer.ts';
 import { type Address, AddressBook, CONDUCTOR, WORKLOAD } from '../../src/core/topology.ts';
-import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import { Links } from '../../src/runtime/control/links.ts';
 import type { RailSpec } from '../../src/runtime/data-plane.ts';
 import { LiveNode } from '../../src/runtime/live/live-node.ts';
@@ -26,7 +25,6 @@ const QUIET_ROUNDS = 3;
 
 export interface LiveOptions {
   readonly plan: ClusterPlan;
-  readonly trace: TraceColumns;
   readonly observers: readonly Observer[];
   readonly rails: readonly RailSpec[];
   /** The cluster's clock against the world's. */
@@ -111,7 +109,7 @@ export class LiveCluster {
   }
 
   private part(name: string): Part {
-    const { plan, trace, observers, speed } = this.options;
+    const { plan, observers, speed } = this.options;
     const { topology } = plan;
     const links = new Links({
       name,
@@ -138,7 +136,6 @@ export class LiveCluster {
     const all = Array.from({ length: this.addresses.count }, (_, address) => address);
     const live: LiveProcess = new LiveProcess({
       topology,
-      blocks: trace.distinctBlocks,
       costs: tinyCosts(topology),
       speed,
       originNs: process.hrtime.bigint(),

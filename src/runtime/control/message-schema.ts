@@ -62,6 +62,8 @@ type Crossing = Extract<
 /** Blocks of one prompt, and requests in one inventory. */
 const LIST_MAX = 1 << 20;
 const TOKENS_MAX = 2 ** 31;
+/** Block ids: tables by block grow up to this, 0.3 GB in the directory of 32 nodes. */
+export const BLOCKS_MAX = 1 << 25;
 const ATTEMPTS_MAX = 2 ** 31;
 const SLOTS_MAX = 2 ** 31;
 const CHECKSUM_MIN = -(2 ** 31);
@@ -425,8 +427,8 @@ export class MessageSchema {
   private readonly kinds: ReadonlyMap<unknown, Known>;
   private readonly words: ReturnType<typeof wordFields>;
 
-  /** `blocks`: distinct block ids that the cluster knows. */
-  constructor(topology: Topology, blocks: number) {
+  /** Block ids are below `blocks`. */
+  constructor(topology: Topology, blocks: number = BLOCKS_MAX) {
     this.addresses = new AddressBook(topology);
     const kinds = Object.entries<Kind>(kindsOf(topology, blocks)).map(knownOf);
     this.kinds = new Map(kinds.map((known) => [known.name, known]));

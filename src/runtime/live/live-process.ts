@@ -29,8 +29,6 @@ const EARLY_MAX = 100_000;
 
 export interface LiveProcessOptions {
   readonly topology: Topology;
-  /** Distinct block ids that the cluster knows. */
-  readonly blocks: number;
   /** Per instance of the topology. */
   readonly costs: readonly CostModel[];
   readonly speed: number;
@@ -67,7 +65,7 @@ export class LiveProcess {
   constructor(options: LiveProcessOptions) {
     this.options = options;
     this.addresses = new AddressBook(options.topology);
-    this.schema = new MessageSchema(options.topology, options.blocks);
+    this.schema = new MessageSchema(options.topology);
     const seen: Observer = { onFact: (_, fact) => this.prompts.note(fact) };
     const { originNs, speed, onError } = options;
     const observers = [seen, ...options.observers];

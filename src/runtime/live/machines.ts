@@ -6,13 +6,14 @@ import { policiesText } from '../../config/policies.ts';
 import { type Cluster, type ClusterPlan, wireCluster } from '../../config/wire.ts';
 import { type Log, type LoggedMachine, recordHost, recordMachine } from '../../core/log.ts';
 import type { SetRoles } from '../../core/messages.ts';
+import type { Observer } from '../../core/observer.ts';
 import type { StoreNode } from '../../core/store-node.ts';
 import type { TierPool } from '../../core/tier-pool.ts';
 import { type Address, AddressBook, CONDUCTOR, type Role, WORKLOAD } from '../../core/topology.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import type { Workload } from '../../core/workload.ts';
 import type { Links } from '../control/links.ts';
-import { loadNative } from '../native.ts';
+import { loadNative, type NativeRailInfo } from '../native.ts';
 import { FactLogs } from './fact-logs.ts';
 import { LiveNode } from './live-node.ts';
 import { LiveProcess } from './live-process.ts';
@@ -33,6 +34,8 @@ export interface MachinesWorld {
   readonly links: Links;
   readonly membership: Membership;
   readonly reporter: Reporter;
+  /** Who watches beside the reporter. */
+  readonly observers: readonly Observer[];
   /** A machine threw: the process can't go on. */
   readonly onError: (error: unknown) => void;
   readonly onWarning: (message: string) => void;
@@ -83,11 +86,10 @@ export class Machines {
     this.logs = this.openLogs();
     this.process = new LiveProcess({
       topology,
-      blocks: live.spec.blocks,
       costs: live.resolved.truth,
       speed: live.spec.speed,
       originNs: clockOrigin(live.spec),
-      observers: [world.reporter],
+      observers: [world.reporter, ...world.observers],
       links: world.links,
       processOf: (address) => membership.processOf(addresses, address),
       addressesOf: (peer) => membership.addressesOf(addresses, peer),
@@ -210,6 +212,20 @@ export class Machines {
       ssd: ssdOf(spec, node),
       onWrongByte: (what) => reporter.wrongByte(what),
     });
+  }
+
+  /** The cluster whose machines of this process are here; null: none yet. */
+  get wired(): Cluster | null {
+    return this.cluster;
+  }
+
+  get railInfos(): readonly NativeRailInfo[] {
+    return this.node?.plane.rails() ?? [];
+  }
+
+  /** Blocks that arrived with their sum. */
+  get verifiedBlocks(): number {
+    return this.node?.transfers.verifiedBlocks ?? 0;
   }
 
   // --- what operators ask ---------------------------------------------------------------------

@@ -7,6 +7,7 @@ import type { TraceColumns } from '../../core/trace-columns.ts';
 import type { Workload } from '../../core/workload.ts';
 import { Links } from '../control/links.ts';
 import { channelCredentials, checkBind, serverCredentials, type Tls } from '../control/security.ts';
+import { Ops } from '../ops/ops.ts';
 import { type Campaign, campaign, type Leadership } from '../registry/election.ts';
 import { EtcdRegistry } from '../registry/etcd.ts';
 import { HUB, type RegistryRef } from '../registry/open.ts';
@@ -45,6 +46,8 @@ export interface MemberOptions {
   readonly token: string | null;
   /** Mutual TLS on all channels, and with etcd. */
   readonly tls?: Tls | null;
+  /** `host:port` of its metrics and status; null: none. Default: a free port of loopback. */
+  readonly http?: string | null;
   readonly registry: RegistryRef;
   /** The process can't go on: a machine threw, or another process has its name. */
   readonly onError: (error: unknown) => void;
@@ -72,6 +75,8 @@ export class LiveMember {
   readonly links: Links;
   readonly membership = new Membership();
   readonly reporter: Reporter;
+  /** Where its metrics and status are, once it has joined; null: nowhere. */
+  http: string | null = null;
   private readonly options: MemberOptions;
   private readonly remote: RemoteRegistry | null;
   private readonly operations: Operations;
@@ -79,6 +84,7 @@ export class LiveMember {
   private life: Life | null = null;
   private machines: Machines | null = null;
   private live: LivePlan | null = null;
+  private ops: Ops | null = null;
   private leaving = false;
   /** Those who wait for a member's status, by its name. */
   private readonly asking = new Map<string, ((status: MemberStatus | null) => void)[]>();
@@ -99,7 +105,7 @@ export class LiveMember {
       endpointOf: (peer) => this.endpointOf(peer),
       handler: {
         onMessage: (peer, message) => this.receive(peer, message),
-        onReset: (peer) => this.reset(peer),
+        onReset: (peer, cause) => this.reset(peer, cause),
       },
     });
     this.reporter = new Reporter((peer, seen) => this.say(peer, ['seen', seen]));
@@ -184,6 +190,7 @@ export class LiveMember {
   async leave(): Promise<void> {
     this.leaving = true;
     this.operations.stop();
+    await this.ops?.close();
     const { life } = this;
     this.life = null;
     this.reporter.flush();
@@ -202,6 +209,7 @@ export class LiveMember {
     const same = this.live !== null && JSON.stringify(this.live.spec) === JSON.stringify(spec);
     if (!same) this.live = await planOf(spec);
     if (this.leaving) return;
+    if (this.ops === null || !same) await this.openOps();
     if (role !== 'ingress' || this.machines === null) {
       this.machines = await this.make(incarnation);
     }
@@ -215,6 +223,7 @@ export class LiveMember {
       endpoint: `${host}:${this.links.port}`,
       incarnation,
       segment: this.machines?.segment ?? null,
+      http: this.http,
     };
     // There is one ingress; whoever else has the name of an agent is replaced.
     const expected = role === 'ingress' ? ABSENT : ANY;
@@ -224,8 +233,35 @@ export class LiveMember {
       throw new RegistryError(`another ${this.name} is at work`);
     }
     this.life = life;
+    this.ops?.ready(true);
     void lease.lost.then(() => this.renew(life, 'its membership was lost'));
     if (role === 'conductor') void this.stand(life);
+  }
+
+  private async openOps(): Promise<void> {
+    const { role, node, token, tls = null, http = '127.0.0.1:0' } = this.options;
+    await this.ops?.close();
+    this.ops = new Ops({
+      name: this.name,
+      role,
+      node,
+      live: this.plan,
+      links: this.links,
+      registry: this.registry,
+      security: { token, tls },
+      memberTtlMs: MEMBER_TTL_MS,
+      cluster: () => this.machines?.wired ?? null,
+      members: () => this.membership.now,
+      leader: () => this.membership.leader?.name ?? null,
+      term: () => this.life?.leadership?.term ?? 0,
+      rails: () => this.machines?.railInfos ?? [],
+      moved: () => ({
+        verifiedBlocks: this.machines?.verifiedBlocks ?? 0,
+        wrongBytes: this.reporter.wrongBytes,
+      }),
+    });
+    // A plan that changed finds the operators where they were.
+    this.http = await this.ops.start(this.http ?? http);
   }
 
   private make(incarnation: number): Promise<Machines> {
@@ -239,6 +275,7 @@ export class LiveMember {
       links: this.links,
       membership: this.membership,
       reporter: this.reporter,
+      observers: this.ops === null ? [] : [this.ops.meter],
       onError,
       onWarning: (message) => this.options.onWarning?.(message),
     });
@@ -248,6 +285,7 @@ export class LiveMember {
   private async renew(life: Life, why: string): Promise<void> {
     if (this.leaving || this.life !== life) return;
     this.life = null;
+    this.ops?.ready(false);
     this.warn(`${why}: it joins anew`);
     if (this.options.role !== 'ingress') {
       const { machines } = this;
@@ -307,9 +345,10 @@ export class LiveMember {
       this.machines?.part(member);
       this.reporter.unwatch(member.name);
       const why = 'it left the cluster, or began anew';
-      if (!this.links.drop(member.name, why)) this.reset(member.name);
+      if (!this.links.drop(member.name, why)) this.reset(member.name, why);
     }
     this.machines?.meet(came);
+    this.ops?.membersChanged();
     for (const { name } of came) {
       this.watchOther(name);
       // What was said to it before it was known went nowhere.
@@ -382,7 +421,8 @@ export class LiveMember {
     else setImmediate(() => this.hear(peer, letter));
   }
 
-  private reset(peer: string): void {
+  private reset(peer: string, cause: string): void {
+    this.ops?.reset(peer, cause);
     for (const answer of this.asking.get(peer)?.splice(0) ?? []) answer(null);
     if (peer === HUB) this.remote?.reset();
     this.machines?.process.reset(peer);

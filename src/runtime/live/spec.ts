@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { type ConfigOptions, loadConfig, withOptions } from '../../config/load.ts';
 import { loadPolicies } from '../../config/policies.ts';
 import { type ResolvedConfig, resolveConfig } from '../../config/resolve.ts';
+import type { Config } from '../../config/schema.ts';
 import type { ClusterPlan } from '../../config/wire.ts';
 import { InputError } from '../../core/errors.ts';
 import type { Role } from '../../core/topology.ts';
@@ -66,6 +67,8 @@ export interface Member {
   readonly incarnation: number;
   /** An agent's pool, as base64; it is a key to its bytes, so the registry needs credentials. */
   readonly segment: string | null;
+  /** Where its metrics and status are, `host:port`; null: nowhere. */
+  readonly http?: string | null;
 }
 
 const ROLES: readonly Member['role'][] = ['agent', 'conductor', 'ingress', 'client'];
@@ -79,14 +82,15 @@ export function memberOf(value: string): Member | null {
     return null;
   }
   if (found === null || typeof found !== 'object') return null;
-  const { name, role, node, endpoint, incarnation, segment } = found as Partial<Member>;
+  const { name, role, node, endpoint, incarnation, segment, http } = found as Partial<Member>;
   const whole =
     typeof name === 'string' &&
     ROLES.includes(role as Member['role']) &&
     Number.isSafeInteger(node) &&
     typeof endpoint === 'string' &&
     Number.isSafeInteger(incarnation) &&
-    (segment === null || typeof segment === 'string');
+    (segment === null || typeof segment === 'string') &&
+    (http === undefined || http === null || typeof http === 'string');
   return whole ? (found as Member) : null;
 }
 
@@ -101,6 +105,7 @@ export interface LivePlan {
   readonly spec: LiveSpec;
   readonly resolved: ResolvedConfig;
   readonly plan: ClusterPlan;
+  readonly monitoring: Config['monitoring'];
 }
 
 /** @throws InputError for a bad configuration */
@@ -108,7 +113,7 @@ export async function planOf(spec: LiveSpec): Promise<LivePlan> {
   const loaded = withOptions(await loadConfig(spec.config, spec.sets), spec.options);
   const resolved = resolveConfig(loaded, spec.blockTokens);
   const plan: ClusterPlan = { ...resolved, policies: await loadPolicies(resolved.policies) };
-  return { spec, resolved, plan };
+  return { spec, resolved, plan, monitoring: loaded.config.monitoring };
 }
 
 export async function readSpec(registry: Registry): Promise<LiveSpec> {
