@@ -1,6 +1,7 @@
 /** What a live cluster shows its operators, while it serves. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { METRICS } from '../../src/runtime/ops/metric-list.ts';
+import { allRules, SECTIONS } from '../../src/runtime/ops/monitoring.ts';
 import { type LiveMembers, liveMembers } from '../support/live-members.ts';
 import { describeNative } from '../support/native.ts';
 import { parseScrape, type Scrape } from '../support/prometheus.ts';
@@ -97,6 +98,30 @@ describeNative('operations of a live cluster', () => {
     }
   });
 
+  it('exports all that the dashboard and the rules ask for, with the labels that they use', () => {
+    const exported = new Map<string, Set<string>>();
+    for (const { samples } of scrapes.values()) {
+      for (const { name, labels } of samples) {
+        const known = exported.get(name) ?? new Set();
+        exported.set(name, known);
+        for (const label of Object.keys(labels)) known.add(label);
+      }
+    }
+    const asked = [
+      ...allRules().map(({ expr }) => expr),
+      ...SECTIONS.flatMap(({ panels }) => panels.flatMap(({ curves }) => curves)).map(
+        (c) => c.expr,
+      ),
+    ];
+    for (const expr of asked) {
+      const names = metricsIn(expr);
+      expect(names.length, expr).toBeGreaterThan(0);
+      for (const name of names) expect([...exported.keys()], expr).toContain(name);
+      const labels = new Set(names.flatMap((name) => [...exported.get(name)!]));
+      for (const label of labelsIn(expr)) expect([...labels], expr).toContain(label);
+    }
+  });
+
   it('says how the cluster is', async () => {
     const health = JSON.parse(await get(live.ingress.http, '/healthz'));
     const ready = JSON.parse(await get(live.agents[0].http, '/readyz'));
@@ -162,6 +187,21 @@ describeNative('operations of a live cluster', () => {
     expect(await get(http, '/status', { host: 'evil.example' })).toMatch(/another Host/);
   });
 });
+
+/** Names of metrics in PromQL as it is written here: whatever is no function, word or label. */
+function metricsIn(expr: string): string[] {
+  const bare = expr.replace(/\{[^}]*\}|\b(by|on) \([^)]*\)|\bon\([^)]*\)|\[[^\]]*\]/g, '');
+  const words = bare.match(/[a-zA-Z_:][a-zA-Z0-9_:]*(?!\w*\()/g) ?? [];
+  return words.filter((word) => !['or', 'and', 'sum', 'max', 'by', 'on'].includes(word));
+}
+
+function labelsIn(expr: string): string[] {
+  const grouped = [...expr.matchAll(/\b(?:by|on) ?\(([^)]*)\)/g)].flatMap(([, list]) =>
+    list.split(/, */),
+  );
+  const selected = [...expr.matchAll(/[{,]\s*(\w+)\s*(?:=~|!=|=)/g)].map(([, label]) => label);
+  return [...grouped, ...selected];
+}
 
 async function get(at: string | null, path: string, headers: Record<string, string> = {}) {
   return call(at, path, 'GET', headers, null);
