@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { ConfigOptions } from '../config/load.ts';
 import { InputError } from '../core/errors.ts';
 import type { LiveMember } from '../runtime/live/member.ts';
+import { addReplayLogCommand } from './live-log.ts';
 import { addOperations } from './live-operate.ts';
 import { railKind } from './live-options.ts';
 import { addStatus } from './live-status.ts';
@@ -57,6 +58,7 @@ export function addLiveCommand(program: Command): void {
   addStatus(live);
   addReplay(live);
   addOperations(live);
+  addReplayLogCommand(live);
   addPart(live, 'agent', 'One node: its pools, its store, its engines.').requiredOption(
     '--node <n>',
     'which node of the cluster, from 0',

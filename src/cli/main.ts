@@ -35,7 +35,7 @@ function program(): Command {
 async function main(): Promise<number> {
   try {
     await program().parseAsync();
-    return EXIT.done;
+    return Number(process.exitCode ?? EXIT.done);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.badInput;
     return reportError(error);

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { InputError } from '../core/errors.ts';
 import type { TraceInfo } from '../trace/info.ts';
 import { bytes, duration, integer, percent } from './format.ts';
+import { addFromLogCommand } from './live-log.ts';
 import { numberOption } from './options.ts';
 import { printJson } from './output.ts';
 
@@ -39,6 +40,7 @@ export function addTraceCommand(program: Command): void {
     .option('--from <dir>', 'take the file from this folder instead of the network')
     .addHelpText('after', '\nExample:\n  moontide trace fetch conversation')
     .action(fetchOne);
+  addFromLogCommand(trace);
 }
 
 async function showInfo(name: string, flags: { limit?: number; json?: true }): Promise<void> {

@@ -42,6 +42,48 @@ export function takeFirst(trace: TraceColumns, limit: number): TraceColumns {
   };
 }
 
+/**
+ * These rows in this order, with the blocks named anew. Whose parent is not among them waits for
+ * nobody; blocks that decode completes are left out.
+ */
+export function selectRows(trace: TraceColumns, rows: readonly number[]): TraceColumns {
+  const { blockStart } = trace;
+  const places = new Map(rows.map((row, at) => [row, at]));
+  const ids = new Map<number, number>();
+  const starts = new Int32Array(rows.length + 1);
+  const blocks: number[] = [];
+  for (const [at, row] of rows.entries()) {
+    for (let index = blockStart[row]; index < blockStart[row + 1]; index++) {
+      const block = trace.blocks[index];
+      if (!ids.has(block)) ids.set(block, ids.size);
+      blocks.push(ids.get(block)!);
+    }
+    starts[at + 1] = blocks.length;
+  }
+  const ints = (column: Int32Array | null) => {
+    return column === null ? null : Int32Array.from(rows, (row) => column[row]);
+  };
+  const floats = (column: Float64Array) => Float64Array.from(rows, (row) => column[row]);
+  const { decoded: _, ...columns } = trace;
+  return {
+    ...columns,
+    requests: rows.length,
+    distinctBlocks: ids.size,
+    arrivalNs: floats(trace.arrivalNs),
+    inputTokens: Int32Array.from(rows, (row) => trace.inputTokens[row]),
+    outputTokens: Int32Array.from(rows, (row) => trace.outputTokens[row]),
+    blockStart: starts,
+    blocks: Int32Array.from(blocks),
+    session: ints(trace.session),
+    parent: ints(trace.parent)?.map((row) => places.get(row) ?? -1) ?? null,
+    thinkNs: trace.thinkNs === null ? null : floats(trace.thinkNs),
+    priority: ints(trace.priority),
+    tenant: ints(trace.tenant),
+    sloClass: ints(trace.sloClass),
+    namespace: ints(trace.namespace),
+  };
+}
+
 export function checkCount(option: string, value: number): void {
   if (!Number.isSafeInteger(value) || value < 1) {
     throw new InputError(`found ${value}, expected an integer of at least 1`, option);

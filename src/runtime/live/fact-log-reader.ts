@@ -2,7 +2,7 @@
  * Reads what FactLogs wrote: files frame by frame, so that a log of any size takes little memory.
  * A file that a kill cut off ends with its last whole frame; damage before that is an error.
  */
-import { closeSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { decode } from '../../core/codec.ts';
 import { InputError } from '../../core/errors.ts';
@@ -73,19 +73,6 @@ export function logFiles(folder: string): LogFile[] {
   );
 }
 
-/** The numbers that each process left beside its logs. */
-export function logStats<T>(folder: string): T[] {
-  const lives = readdirSync(folder, { withFileTypes: true }).filter((e) => e.isDirectory());
-  return lives.flatMap(({ name }) => {
-    try {
-      return [JSON.parse(readFileSync(join(folder, name, 'stats.json'), 'utf8')) as T];
-    } catch {
-      // It was killed before it wrote any.
-      return [];
-    }
-  });
-}
-
 /** @throws InputError for a file that is damaged before its end */
 export function* readLog(path: string): Generator<LogItem> {
   const file = openSync(path, 'r');
@@ -123,36 +110,6 @@ export function* readLog(path: string): Generator<LogItem> {
   } finally {
     closeSync(file);
   }
-}
-
-/** All facts of many logs, in order of time; of equal times, in the order of the logs. */
-export function* factsInOrder(
-  files: readonly LogFile[],
-): Generator<{ readonly file: LogFile; readonly entry: LogEntry }> {
-  const heads: { file: LogFile; items: Generator<LogItem>; entry: LogEntry }[] = [];
-  for (const file of files) {
-    const items = readLog(file.path);
-    const entry = nextEntry(items);
-    if (entry !== null) heads.push({ file, items, entry });
-  }
-  while (heads.length > 0) {
-    let first = 0;
-    for (let i = 1; i < heads.length; i++) {
-      if (heads[i].entry.fact.atNs < heads[first].entry.fact.atNs) first = i;
-    }
-    const head = heads[first];
-    yield { file: head.file, entry: head.entry };
-    const entry = nextEntry(head.items);
-    if (entry === null) heads.splice(first, 1);
-    else head.entry = entry;
-  }
-}
-
-function nextEntry(items: Generator<LogItem>): LogEntry | null {
-  for (let next = items.next(); !next.done; next = items.next()) {
-    if (next.value.kind === 'fact') return next.value.entry;
-  }
-  return null;
 }
 
 interface Frame {

@@ -32,7 +32,10 @@ export interface LogLimits {
   /** What has been encoded is handed to the disk so often, or when it is so much. */
   readonly flushMs: number;
   readonly frameBytes: number;
-  /** A segment ends at the first of these, so that none takes long to replay. */
+  /**
+   * A segment ends at the first of these, so that none takes long to replay; but never before its
+   * facts take as many bytes as its snapshot.
+   */
   readonly segmentBytes: number;
   readonly segmentMs: number;
   /** Bytes of all logs that wait for the disk. Beyond it facts are left out. */
@@ -179,7 +182,10 @@ class MachineFile implements Log {
   private readonly header: LogHeader;
   private stream: WriteStream | null;
   private segment: SegmentWriter | null = null;
+  /** Bytes of the facts that were handed over; when the segment ends, and may end for its age. */
   private segmentBytes = 0;
+  private segmentBytesMost = 0;
+  private segmentBytesLeast = 0;
   private segmentAtMs = 0;
   private isOld = false;
   private isResting = false;
@@ -204,9 +210,7 @@ class MachineFile implements Log {
     try {
       const { limits } = this.logs;
       if (this.segment !== null && this.segment.pendingBytes >= limits.frameBytes) this.flush();
-      if (this.segment === null || this.isOld || this.segmentBytes >= limits.segmentBytes) {
-        this.begin(machine);
-      }
+      if (this.segment === null || this.isLong()) this.begin(machine);
       this.facts++;
       this.segment?.fact(fact);
       this.logs.arm();
@@ -225,7 +229,6 @@ class MachineFile implements Log {
   }
 
   write(kind: FrameKind, payload: Uint8Array): void {
-    this.segmentBytes += payload.length;
     this.stream?.write(frameOf(kind, this.handedFacts, payload));
   }
 
@@ -260,6 +263,11 @@ class MachineFile implements Log {
     });
   }
 
+  private isLong(): boolean {
+    const old = this.isOld && this.segmentBytes >= this.segmentBytesLeast;
+    return old || this.segmentBytes >= this.segmentBytesMost;
+  }
+
   private begin(machine: LoggedMachine): void {
     this.flush();
     this.segment = null;
@@ -268,7 +276,10 @@ class MachineFile implements Log {
     this.segment = new SegmentWriter(this.header, machine);
     this.nextKind = FrameKind.segment;
     this.handedFacts = this.facts;
-    this.segmentBytes = 0;
+    const snapshotBytes = this.segment.pendingBytes;
+    this.segmentBytes = -snapshotBytes;
+    this.segmentBytesLeast = snapshotBytes;
+    this.segmentBytesMost = Math.max(this.logs.limits.segmentBytes, snapshotBytes);
     this.segmentAtMs = performance.now();
     this.isOld = false;
   }
@@ -277,6 +288,7 @@ class MachineFile implements Log {
   private flush(): void {
     const { segment } = this;
     if (segment === null || segment.pendingBytes === 0) return;
+    this.segmentBytes += segment.pendingBytes;
     this.write(this.nextKind, segment.drain());
     this.handedFacts = this.facts;
     this.nextKind = FrameKind.facts;
