@@ -1,4 +1,4 @@
-/** `moontide live replay-log` and `moontide trace from-log`: what the logs of a live run are for. */
+/** `moontide live replay-log` and `moontide trace from-log`: what logs of live runs are for. */
 import type { Command } from 'commander';
 import { InputError } from '../core/errors.ts';
 import type { LogReplay, MachineReplay } from '../study/live/replay-log.ts';
