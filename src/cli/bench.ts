@@ -1,9 +1,9 @@
 /** `moontide bench`: what the native data plane carries on this machine. */
 import type { Command } from 'commander';
-import { parseQuantity, SIZE } from '../config/units.ts';
+import { SIZE } from '../config/units.ts';
 import { InputError } from '../core/errors.ts';
 import type { BenchRow } from '../study/bench/index.ts';
-import { numberOption } from './options.ts';
+import { numberOption, quantityOption } from './options.ts';
 import { printJson } from './output.ts';
 
 interface Flags {
@@ -68,12 +68,12 @@ async function runBench(given: Flags): Promise<void> {
   const rows = await study.bench({
     kinds: oneOf('--rail', flags.rail, ['local', 'tcp', 'fabric'] as const),
     operations: oneOf('--op', flags.op, ['read', 'write'] as const),
-    blocksBytes: split(flags.block).map((text) => size('--block', text)),
+    blocksBytes: split(flags.block).map((text) => quantityOption('--block', SIZE, text)),
     batches: split(flags.batch).map((text) => count('--batch', text)),
     rails: flags.rails,
     policy: parsePolicyRef('rail', flags.policy, '--policy'),
-    sliceBytes: size('--slice', flags.slice),
-    poolBytes: size('--pool', flags.pool),
+    sliceBytes: quantityOption('--slice', SIZE, flags.slice),
+    poolBytes: quantityOption('--pool', SIZE, flags.pool),
     verify: flags.verify === true,
     rounds: flags.rounds,
     roundNs: Math.round(flags.seconds * 1e9),
@@ -91,12 +91,6 @@ function oneOf<T extends string>(flag: string, text: string, known: readonly T[]
     if (found !== undefined) return found;
     throw new InputError(`found '${part}', expected ${known.join(', ')}`, flag);
   });
-}
-
-function size(flag: string, text: string): number {
-  const bytes = parseQuantity(SIZE, text);
-  if (bytes !== null && bytes > 0) return bytes;
-  throw new InputError(`found '${text}', expected ${SIZE.expected}`, flag);
 }
 
 function count(flag: string, text: string): number {

@@ -5,6 +5,7 @@ import { addBenchCommand } from './bench.ts';
 import { addCacheCommand } from './cache.ts';
 import { addLiveCommand } from './live.ts';
 import { addNativeCommand } from './native.ts';
+import { addP2pCommand } from './p2p.ts';
 import { addPoliciesCommand } from './policies.ts';
 import { EXIT, reportError } from './problems.ts';
 import { addReplayCommand } from './replay.ts';
@@ -23,6 +24,7 @@ function program(): Command {
   addReportCommand(command);
   addCacheCommand(command);
   addLiveCommand(command);
+  addP2pCommand(command);
   addReproduceCommand(command);
   addTraceCommand(command);
   addBenchCommand(command);

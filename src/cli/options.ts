@@ -1,5 +1,6 @@
 /** Options that several commands share, and the checks of their values. */
 import type { Command } from 'commander';
+import { parseQuantity, type Quantity } from '../config/units.ts';
 import { InputError } from '../core/errors.ts';
 import { POLICY_KINDS } from '../core/policy.ts';
 
@@ -12,6 +13,13 @@ export function numberOption(name: string, least: number, whole: boolean) {
     const kind = whole ? `a whole number of at least ${least}` : 'a number above 0';
     throw new InputError(`found ${JSON.stringify(text)}, expected ${kind}`, name);
   };
+}
+
+/** A quantity above 0 that an option gives, in base units. @throws InputError */
+export function quantityOption(name: string, quantity: Quantity, text: string): number {
+  const value = parseQuantity(quantity, text);
+  if (value !== null && value > 0) return value;
+  throw new InputError(`found ${JSON.stringify(text)}, expected ${quantity.expected}`, name);
 }
 
 export function collect(value: string, before: string[]): string[] {

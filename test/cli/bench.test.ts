@@ -43,7 +43,7 @@ describeNative('the native commands', () => {
   it('says what it expected', () => {
     for (const [args, text] of [
       [['--rail', 'ib'], "--rail: found 'ib', expected local, tcp, fabric"],
-      [['--block', '0'], "--block: found '0'"],
+      [['--block', '0'], '--block: found "0"'],
       [['--policy', 'nearst'], 'rail policy'],
     ] as const) {
       const { code, stderr } = moontide(['bench', ...args, '--json']);

@@ -1,7 +1,7 @@
 /** Runs the command line as a user does, in a process of its own. */
 import { spawnSync } from 'node:child_process';
 
-const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname;
+export const MAIN = new URL('../../dist/cli/main.js', import.meta.url).pathname;
 
 export interface Ran {
   readonly code: number | null;

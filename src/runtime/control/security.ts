@@ -84,6 +84,12 @@ export function channelCredentials({ tls }: Security): ChannelCredentials {
   return ChannelCredentials.createSsl(tls.ca, tls.key, tls.cert);
 }
 
+/** etcd is asked with the certificate of the cluster. */
+export function etcdCredentials({ tls }: Security) {
+  if (tls === null) return null;
+  return { rootCertificate: tls.ca, privateKey: tls.key, certChain: tls.cert };
+}
+
 /**
  * `host:port` as its parts; IPv6 in brackets.
  * @throws InputError

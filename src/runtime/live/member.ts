@@ -6,7 +6,13 @@
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import type { Workload } from '../../core/workload.ts';
 import { Links } from '../control/links.ts';
-import { channelCredentials, checkBind, serverCredentials, type Tls } from '../control/security.ts';
+import {
+  channelCredentials,
+  checkBind,
+  etcdCredentials,
+  serverCredentials,
+  type Tls,
+} from '../control/security.ts';
 import { Ops } from '../ops/ops.ts';
 import { type Campaign, campaign, type Leadership } from '../registry/election.ts';
 import { EtcdRegistry } from '../registry/etcd.ts';
@@ -113,7 +119,11 @@ export class LiveMember {
     if ('etcd' in registry) {
       const { etcd: endpoints, prefix } = registry;
       this.remote = null;
-      this.registry = new EtcdRegistry({ endpoints, prefix, credentials: forEtcd(security.tls) });
+      this.registry = new EtcdRegistry({
+        endpoints,
+        prefix,
+        credentials: etcdCredentials(security),
+      });
     } else {
       this.remote = new RemoteRegistry(HUB, (peer, letter) => this.links.send(peer, letter));
       this.registry = this.remote;
@@ -459,11 +469,6 @@ const NO_MACHINES = {
   instances: [],
   inFlight: 0,
 } as const;
-
-function forEtcd(tls: Tls | null) {
-  if (tls === null) return null;
-  return { rootCertificate: tls.ca, privateKey: tls.key, certChain: tls.cert };
-}
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
