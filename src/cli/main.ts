@@ -12,6 +12,7 @@ import { addReplayCommand } from './replay.ts';
 import { addReportCommand } from './report.ts';
 import { addReproduceCommand } from './reproduce.ts';
 import { addSchemaCommand } from './schema.ts';
+import { addStoreCommand } from './store.ts';
 import { addTraceCommand } from './trace.ts';
 
 function program(): Command {
@@ -25,6 +26,7 @@ function program(): Command {
   addCacheCommand(command);
   addLiveCommand(command);
   addP2pCommand(command);
+  addStoreCommand(command);
   addReproduceCommand(command);
   addTraceCommand(command);
   addBenchCommand(command);

@@ -13,8 +13,8 @@ export function reportError(error: unknown): number {
     process.stderr.write(`moontide: ${error.message}\n`);
     return EXIT.badInput;
   }
-  if (isNamed(error, 'PolicyError') || isNamed(error, 'RegistryError')) {
-    process.stderr.write(`moontide: ${error.message}\n`);
+  if (['PolicyError', 'RegistryError', 'StoreError'].some((name) => isNamed(error, name))) {
+    process.stderr.write(`moontide: ${(error as Error).message}\n`);
     return EXIT.failed;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -263,6 +263,14 @@ export class CacheTiers implements Demoter {
     }
   }
 
+  /** Brings a block up whose reader waits. False: it is not on SSD, or nothing can make room. */
+  raise(block: number): boolean {
+    const slot = this.ssd?.pool.findReady(block) ?? -1;
+    if (slot < 0) return false;
+    this.read('promote', false, -1, slot);
+    return this.dram.pool.find(block) >= 0;
+  }
+
   /** Starts to copy a block from SSD into DRAM, unless it is there or on its way. */
   private read(kind: Batch['kind'], exclusive: boolean, request: number, slot: number): void {
     const { dram, ssd } = this;

@@ -2,6 +2,7 @@
  * Everything a machine can be told: messages of other machines, and results of what it started at
  * its host. Bodies are immutable; the `Fact` around them is borrowed during `handle`.
  */
+import type { ObjectAnswer, ObjectAsk } from './object-messages.ts';
 import type { Outcome, Phase, Request } from './request.ts';
 import type { Address, Pin, Role, Tier } from './topology.ts';
 
@@ -598,6 +599,8 @@ export type Body =
   | WriteGrant
   | WriteEnded
   | WritesOpen
+  | ObjectAsk
+  | ObjectAnswer
   | Wake
   | TransferEnded
   | SlotReleased

@@ -9,6 +9,7 @@ export const TIER_NAMES = ['hbm', 'dram', 'ssd'] as const;
 /** How firmly a block is held in its tier. Soft pins give way when nothing else can go. */
 export const Pin = { none: 0, soft: 1, hard: 2 } as const;
 export type Pin = (typeof Pin)[keyof typeof Pin];
+export const PIN_NAMES = ['none', 'soft', 'hard'] as const;
 
 export type Role = 'prefill' | 'decode';
 
