@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { SIZE } from '../config/units.ts';
 import { InputError } from '../core/errors.ts';
 import type { BenchRow } from '../study/bench/index.ts';
+import { addControlBench } from './bench-control.ts';
 import { numberOption, quantityOption } from './options.ts';
 import { printJson } from './output.ts';
 
@@ -31,7 +32,7 @@ Examples:
 
 export function addBenchCommand(program: Command): void {
   const whole = (flag: string) => numberOption(flag, 1, true);
-  program
+  const bench = program
     .command('bench')
     .description('Measure the native data plane between two processes of this machine.')
     .option('--rail <list>', 'kinds of rails: local, tcp, fabric', 'local,tcp')
@@ -50,6 +51,7 @@ export function addBenchCommand(program: Command): void {
     .option('--serve <spec>', 'be the other side (internal)')
     .addHelpText('after', EXAMPLES)
     .action(runBench);
+  addControlBench(program, bench);
 }
 
 async function runBench(given: Flags): Promise<void> {

@@ -57,6 +57,16 @@ export interface LinkHandler {
   onReset(peer: string, cause: string): void;
 }
 
+/** Sees frames come and go, to measure what lies between. */
+export interface LinkProbe {
+  /** A frame has come, */
+  received(): void;
+  /** and this is what it says. */
+  read(messages: readonly unknown[]): void;
+  /** A frame has been given to the channel. */
+  sent(messages: readonly unknown[]): void;
+}
+
 export interface LinkOptions {
   /** Of this process, unique in the cluster. */
   readonly name: string;
@@ -73,6 +83,7 @@ export interface LinkOptions {
   readonly handler: LinkHandler;
   /** How long a connection may stay without showing who it is. Default: 5 s. */
   readonly helloMs?: number;
+  readonly probe?: LinkProbe | undefined;
 }
 
 /** What has crossed the links of a process, and what was wrong. Each only grows. */
@@ -183,7 +194,7 @@ export class Links {
     link.waiting.push(message);
     if (link.due) return;
     link.due = true;
-    setImmediate(() => this.flush(link));
+    process.nextTick(() => this.flush(link));
   }
 
   /** The peer is gone, or another one has its name: ends the channel, if there was one. */
@@ -247,8 +258,10 @@ export class Links {
     const frame = encodeFrame(++link.framesOut, link.waiting);
     this.counts.messagesOut += link.waiting.length;
     this.counts.bytesOut += frame.length;
+    const messages = link.waiting;
     link.waiting = [];
     outgoing.write(frame);
+    this.options.probe?.sent(messages);
   }
 
   private connect(link: Link): ClientWritableStream<Buffer> | null {
@@ -357,11 +370,14 @@ export class Links {
 
   /** Whatever a peer's bytes do to us ends its channel, and nothing else. */
   private receive(link: Link, frame: Buffer): void {
+    const { probe } = this.options;
+    probe?.received();
     this.counts.bytesIn += frame.length;
     try {
       const bytes = new Uint8Array(frame.buffer, frame.byteOffset, frame.length);
       const messages = decodeFrame(bytes, ++link.framesIn);
       this.counts.messagesIn += messages.length;
+      probe?.read(messages);
       for (const message of messages) this.options.handler.onMessage(link.peer, message);
     } catch (error) {
       this.counts.nonsense++;

@@ -5,7 +5,7 @@
  */
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import type { Workload } from '../../core/workload.ts';
-import { Links } from '../control/links.ts';
+import { type LinkProbe, Links } from '../control/links.ts';
 import {
   channelCredentials,
   checkBind,
@@ -63,6 +63,8 @@ export interface MemberOptions {
   readonly onWarning?: (message: string) => void;
   /** Of an ingress: what the members saw of the run. */
   readonly onSeen?: (seen: readonly Seen[]) => void;
+  /** Of a bench. */
+  readonly probe?: LinkProbe;
 }
 
 /** From joining to the loss of the membership. */
@@ -113,6 +115,7 @@ export class LiveMember {
         onMessage: (peer, message) => this.receive(peer, message),
         onReset: (peer, cause) => this.reset(peer, cause),
       },
+      probe: options.probe,
     });
     this.reporter = new Reporter((peer, seen) => this.say(peer, ['seen', seen]));
     const { registry } = options;
