@@ -31,10 +31,20 @@ export function chooseCost(
       place(),
     );
   }
-  const { decodeRequest } = model;
+  const { decodeRequest, contextAttention } = model;
   if (measured && model.cost !== 'roofline') {
-    if (decodeRequest === undefined) return new PolynomialCost(FAST25_A800X8);
-    return new PolynomialCost({ ...FAST25_A800X8, decodeRequestNs: decodeRequest });
+    return new PolynomialCost({
+      ...FAST25_A800X8,
+      ...(decodeRequest === undefined ? {} : { decodeRequestNs: decodeRequest }),
+      ...(contextAttention === undefined ? {} : { contextAttention }),
+    });
+  }
+  if (contextAttention !== undefined) {
+    throw new InputError(
+      `model.contextAttention: found ${contextAttention} with a roofline for group ` +
+        `${group.name}, expected it with the fit alone (model.cost: polynomial)`,
+      place(),
+    );
   }
   const { accelerator } = type;
   const { weights, kv } = model;

@@ -111,6 +111,14 @@ const model = z
         'Time that each request after the first adds to a decode step: in the fit, which knows ' +
           'batches of one alone, instead of its compute, 0.31 ms; in a roofline, on top.',
       ),
+    contextAttention: z
+      .number()
+      .min(1)
+      .optional()
+      .describe(
+        'With the fit: what attention over KV of earlier chunks or a cached prefix costs, over ' +
+          'that within a pass. 1, the default: FlashAttention; more: a slower kernel.',
+      ),
   })
   .describe('The model that is served.');
 

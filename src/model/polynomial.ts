@@ -21,6 +21,10 @@
  * batch alongside adds the context term for its tokens, and each request of it one token at the
  * prompt's linear rate: weights and launches are the pass's. No pass is shorter than its decode
  * step alone.
+ *
+ * `contextAttention` is for engines whose kernel is slower over KV that is there already than
+ * within a prompt: 2 q a (b - a) of the quadratic term of tokens [a, b) is attention over what
+ * precedes them, and costs so many times as much. FlashAttention costs the same over both: 1.
  */
 import type { CostModel, PassBatch, PassChunk } from '../core/cost.ts';
 import { NS_PER_MS, NS_PER_S } from '../core/units.ts';
@@ -47,6 +51,8 @@ export interface PolynomialFit {
   /** Launches of one pass, and the tokens per pass that the fit holds it for. */
   readonly launchNs: number;
   readonly passTokens: number;
+  /** Cost of attention over KV of earlier passes or the cache, over that within the pass. */
+  readonly contextAttention: number;
 }
 
 /** Utilisation of peak that decode reaches on A100 and A800 (reference figure of the field). */
@@ -69,6 +75,7 @@ function fast25(): PolynomialFit {
     decodeRequestNs: flops / (peakFlopsPerNs * A100_DECODE_MFU),
     launchNs: decodeBaseNs - weightsNs,
     passTokens: 8192,
+    contextAttention: 1,
   };
 }
 
@@ -101,13 +108,21 @@ export class PolynomialCost extends DecodeGrid implements CostModel {
       tokens += toToken - fromToken;
       if (!last) whole = false;
     }
-    const { launchNs, passTokens, decodeContextNs, prefillLinearNs } = this.fit;
+    const { launchNs, passTokens, decodeContextNs, prefillLinearNs, contextAttention } = this.fit;
+    if (contextAttention !== 1) workNs += (contextAttention - 1) * this.contextNs(chunks);
     if (!whole && tokens < passTokens) workNs += launchNs * (1 - tokens / passTokens);
     if (decode === null) return Math.round(workNs);
     const { batch, contextTokens } = decode;
     const riding = contextTokens * decodeContextNs + batch * prefillLinearNs;
     const passNs = Math.round(workNs + riding / KILO_TOKENS);
     return Math.max(passNs, this.decodeStepNs(batch, contextTokens));
+  }
+
+  /** Attention of chunks over what precedes them. */
+  private contextNs(chunks: readonly PassChunk[]): number {
+    let pairs = 0;
+    for (const { fromToken, toToken } of chunks) pairs += fromToken * (toToken - fromToken);
+    return (2 * this.fit.prefillQuadraticNs * pairs) / KILO_TOKENS ** 2;
   }
 
   private promptNs(tokens: number): number {

@@ -151,6 +151,9 @@ describe('other clusters', () => {
       '--set model.cost=polynomial: model.cost: found polynomial for group prefill, expected ' +
         'auto or roofline: only llama3-70b in bf16 over all GPUs of an a800x8 was measured',
     );
+    expect(
+      await complaint(() => sourceOf('model.cost=roofline', 'model.contextAttention=2')),
+    ).toContain('model.contextAttention: found 2 with a roofline for group prefill');
   });
 
   test('latent KV lies on every GPU: an eighth of the room', async () => {

@@ -236,3 +236,22 @@ describe('tensor parallel', () => {
     }
   });
 });
+
+describe('a kernel that is slower over KV that is there already', () => {
+  const cost = new PolynomialCost(FAST25_A800X8);
+  const slow = new PolynomialCost({ ...FAST25_A800X8, contextAttention: 3 });
+  const extraNs = (fromToken: number, toToken: number) => {
+    const chunk = [{ fromToken, toToken, first: fromToken === 0, last: true }];
+    return slow.passNs(chunk, null) - cost.passNs(chunk, null);
+  };
+
+  test('costs a prompt in one pass nothing', () => {
+    expect(extraNs(0, 32_768)).toBe(0);
+  });
+
+  test('costs twice the attention of a chunk over what precedes it', () => {
+    // Of (k^2 - 16) of tokens 4,096 on, 2 x 4 x (k - 4) is over the first 4.
+    const attention = 2 * 4 * 8 * FAST25_A800X8.prefillQuadraticNs;
+    expect(extraNs(4_096, 12_288)).toBeCloseTo(2 * attention, -1);
+  });
+});

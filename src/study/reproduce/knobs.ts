@@ -87,7 +87,7 @@ export const KNOBS: readonly Knob[] = [
       'one alone. 0.31 ms is the compute of a roofline. No source fixes it: chosen with the ' +
       'median TBT beside Figure 1 in view.',
     value: '3 ms',
-    others: settings('model.decodeRequest', ['0.31ms', '2ms', '4ms', '5ms']),
+    others: settings('model.decodeRequest', ['0.31ms', '2ms', '3.3ms', '4ms', '5ms']),
     baselines: 'too',
     figures: ['fig1EffectiveCapacityPercent', TABLE_3],
   },
@@ -172,9 +172,22 @@ export const KNOBS: readonly Knob[] = [
     others: settings(
       'instance.batching',
       ['1024', '2048', '4096'].map((x) => `sarathi:budget=${x}`),
-    ),
+    ).concat({
+      value: '4096, context attention 2.2',
+      sets: ['instance.batching=sarathi:budget=4096', 'model.contextAttention=2.2'],
+    }),
     where: 'instance.batching=sarathi',
     baselines: 'too',
+    figures: ['fig1EffectiveCapacityPercent', 'fig8MeanPrefillGpuSeconds'],
+  },
+  {
+    name: 'attention over KV of earlier passes',
+    doc:
+      'What it costs in vLLM over that within a pass. Before FlashAttention read paged KV, vLLM ' +
+      'had a kernel of its own, context_attention_fwd, "pretty slow" (vLLM pull request 3106).',
+    value: '1',
+    others: settings('model.contextAttention', ['2.2']),
+    baselines: 'alone',
     figures: ['fig1EffectiveCapacityPercent', 'fig8MeanPrefillGpuSeconds'],
   },
   {
