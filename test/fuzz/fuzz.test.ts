@@ -1,6 +1,7 @@
 /**
  * Random clusters under random workloads, disturbed and not: every law at every fact. A failure
- * prints its seed; MOONTIDE_FUZZ_SEED=n runs that one alone, MOONTIDE_FUZZ_SCENARIOS=n the first n.
+ * prints its seed; MOONTIDE_FUZZ_SEED=n runs that one alone, MOONTIDE_FUZZ_SCENARIOS=n all up to n,
+ * from MOONTIDE_FUZZ_FROM on (1).
  */
 import { describe, expect, it } from 'vitest';
 import { Mark, type Transfer } from '../../src/core/host.ts';
@@ -27,7 +28,9 @@ const FACTS_MAX = 1_000_000;
 
 const only = process.env.MOONTIDE_FUZZ_SEED;
 const scenarios = Number(process.env.MOONTIDE_FUZZ_SCENARIOS ?? SCENARIOS);
-const seeds = only === undefined ? Array.from({ length: scenarios }, (_, i) => i + 1) : [+only];
+const from = Number(process.env.MOONTIDE_FUZZ_FROM ?? 1);
+const upTo = Array.from({ length: scenarios + 1 - from }, (_, i) => from + i);
+const seeds = only === undefined ? upTo : [+only];
 
 /** Plays the scenario of a seed, and breaks more of its drives. */
 async function run(seed: number, more: readonly SsdFault[] = []): Promise<Ran> {
@@ -221,7 +224,7 @@ describe('drives that fail under a transfer', () => {
     }),
   );
 
-  it.skipIf(only !== undefined)('hits loads under a pass, and before one', () => {
+  it.skipIf(aimed.length < 100)('hits loads under a pass, and before one', () => {
     expect(underStep).toBeGreaterThan(0);
     expect(beforeStep).toBeGreaterThan(0);
   });
