@@ -252,6 +252,11 @@ export class Machines {
   /** To the leader's conductor: what the instances of a node are to do. */
   setRoles(node: number, roles: readonly Role[] | null): void {
     if (!this.leads) return;
+    if (roles?.length === 0) {
+      // Not the roles alone: nothing is placed on it either.
+      this.process.tell(CONDUCTOR, CONDUCTOR, { kind: 'drain', node });
+      return;
+    }
     for (const spec of this.world.live.plan.topology.instances) {
       if (spec.node !== node) continue;
       const body = { kind: 'setRoles', term: 0, instance: spec.id, roles: roles ?? spec.roles };
