@@ -167,13 +167,14 @@ function schedulingContext(plan: ClusterPlan, kind: string): SchedulingContext {
   return new SchedulingContext(stream, estimator, slo, topology.kv.blockTokens);
 }
 
-/** The policies that choose where a request goes, in their first state. */
+/** The policies that choose where a request and its blocks go, in their first state. */
 export function routingPolicies(plan: ClusterPlan) {
   const { prefill, decode, disaggregation } = plan.policies;
   return {
     prefill: prefill.create(schedulingContext(plan, 'prefill')),
     decode: decode.create(schedulingContext(plan, 'decode')),
     disaggregation: disaggregation.create(schedulingContext(plan, 'disaggregation')),
+    placement: placementPolicy(plan),
   };
 }
 
@@ -193,7 +194,6 @@ function wireConductor(
     {
       ...routingPolicies(plan),
       admission: policies.admission.create(context('admission')),
-      placement: placementPolicy(plan),
       elasticity: policies.elasticity.create(context('elasticity')),
       replication: policies.replication.create(context('replication')),
     },

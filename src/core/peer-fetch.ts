@@ -189,7 +189,9 @@ export class PeerFetches {
       return;
     }
     fetch.validUntilNs = fetch.askedNs + grant.ttlNs - world.settings.guardNs;
-    const granted = this.isLate(fetch) ? 0 : grant.range.slots.length;
+    // More than was asked for is no answer to it.
+    const given = grant.range.slots.length;
+    const granted = this.isLate(fetch) || given > fetch.slots.length ? 0 : given;
     if (granted < fetch.slots.length) {
       const missing = fetch.wanted.slice(granted);
       if (grant.more && granted > 0) {

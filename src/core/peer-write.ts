@@ -140,7 +140,9 @@ export class PeerWrites {
     const { node, request, attempt, instance, step } = write;
     const dropped = write.tokens.length - grant.places.length;
     if (dropped > 0) world.host.count(Count.droppedSave, dropped);
-    if (grant.places.length === 0 || write.spoiled) return this.drop(grant.write, write, 0);
+    const { places } = grant;
+    const fits = places.length > 0 && isRising(places, write.tokens.length);
+    if (!fits || write.spoiled) return this.drop(grant.write, write, 0);
     write.moving = true;
     let tokens = 0;
     for (const place of grant.places) tokens += write.tokens[place];
@@ -284,9 +286,21 @@ export class PeerWrites {
     const grant = this.granted.get(key);
     if (grant === undefined) return;
     this.granted.delete(key);
+    // More than was granted is no report on it.
+    if (blocksDone > grant.slots.length) blocksDone = 0;
     const ok = blocksDone === grant.slots.length;
     const cause = ok ? ('' as const) : ('lost' as const);
     const kind = 'transferEnded' as const;
     this.tiers.settle(grant.slots, { kind, transfer: 0, ok, blocksDone, cause, checksums });
   }
+}
+
+/** Places in a list of this length, in order, each once. */
+function isRising(places: readonly number[], length: number): boolean {
+  let before = -1;
+  for (const place of places) {
+    if (place <= before || place >= length) return false;
+    before = place;
+  }
+  return true;
 }

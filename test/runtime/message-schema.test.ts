@@ -72,6 +72,7 @@ describe('the schema', async () => {
       'cancel instance instance',
       'delta store conductor',
       'dispatch conductor instance',
+      'drain workload conductor',
       'finished instance conductor',
       'handoff instance instance',
       'handoffTaken instance instance',

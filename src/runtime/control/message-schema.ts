@@ -4,6 +4,7 @@
  */
 import { InputError } from '../../core/errors.ts';
 import type { Message } from '../../core/messages.ts';
+import type { ObjectAnswer, ObjectAsk } from '../../core/object-messages.ts';
 import { BlockSpan, Outcome, Phase } from '../../core/request.ts';
 import {
   type Address,
@@ -28,36 +29,29 @@ interface Kind {
   readonly law?: (body: Fieldwise, from: Address, to: Address) => string | null;
 }
 
-/** Kinds that cross a link; all others are said within a node. */
-type Crossing = Extract<
-  Message['kind'],
-  | 'arrive'
-  | 'cancel'
-  | 'terminal'
-  | 'dispatch'
-  | 'prefilled'
-  | 'finished'
-  | 'setRoles'
-  | 'rolesSet'
-  | 'probe'
-  | 'delta'
-  | 'blockInventory'
-  | 'requestInventory'
-  | 'replicate'
-  | 'pinBlocks'
-  | 'reserve'
-  | 'reserved'
-  | 'unreserve'
-  | 'handoff'
-  | 'handoffTaken'
-  | 'leaseRequest'
-  | 'leaseGrant'
-  | 'leaseRelease'
-  | 'writeRequest'
-  | 'writeGrant'
-  | 'writeEnded'
-  | 'writesOpen'
->;
+/** Kinds that are said within a node; all others cross links. Objects: store/spec.ts. */
+type Near =
+  | ObjectAsk['kind']
+  | ObjectAnswer['kind']
+  | 'loadFailed'
+  | 'prefetch'
+  | 'fetchBlocks'
+  | 'fetched'
+  | 'acquire'
+  | 'acquireWaits'
+  | 'acquired'
+  | 'computed'
+  | 'saveBlocks'
+  | 'release'
+  | 'park'
+  | 'parked'
+  | 'grow'
+  | 'grown'
+  | 'unpark'
+  | 'unparked'
+  | 'claim'
+  | 'claimed';
+type Crossing = Exclude<Message['kind'], Near>;
 
 /** Blocks of one prompt, and requests in one inventory. */
 const LIST_MAX = 1 << 20;
@@ -123,6 +117,7 @@ function kindsOf(topology: Topology, blocks: number): Record<Crossing, Kind> {
   const node = whole(0, nodes.length - 1);
   const instance = whole(0, instances.length - 1);
   const tier = oneOf(...Object.values(Tier));
+  const shared = oneOf(Tier.dram, Tier.ssd);
   const outcome = oneOf(...Object.values(Outcome));
   const roles = list(oneOf('prefill', 'decode'), 2);
   const interned = whole(0, 2 ** 31);
@@ -238,6 +233,7 @@ function kindsOf(topology: Topology, blocks: number): Record<Crossing, Kind> {
       ],
       law: toInstance,
     },
+    drain: { routes: ['ingress>conductor'], fields: [['node', node]] },
     rolesSet: {
       routes: ['instance>conductor'],
       fields: [
@@ -345,7 +341,7 @@ function kindsOf(topology: Topology, blocks: number): Record<Crossing, Kind> {
     },
     leaseGrant: {
       routes: ['store>store'],
-      fields: [['lease', id], ['tier', tier], ['more', flag], ['ttlNs', id], range],
+      fields: [['lease', id], ['tier', shared], ['more', flag], ['ttlNs', id], range],
     },
     leaseRelease: { routes: ['store>store'], fields: [['lease', id]] },
     writeRequest: {

@@ -424,7 +424,8 @@ export class LiveMember {
         this.options.onSeen?.(letter[1]);
         return;
       default:
-        // Said again until it goes.
+        // Said again until it goes; by who leads, and nobody else.
+        if (peer !== this.membership.leader?.name) return;
         if (this.machines?.isIdle === true) this.options.onDepart?.();
     }
   }
@@ -458,6 +459,8 @@ export class LiveMember {
       wrongBytes,
       promptTokens,
       cachedTokens,
+      alerts: (this.ops?.alertsNow() ?? []).filter(({ state }) => state === 'firing'),
+      http: this.http,
       ...(this.machines?.status() ?? NO_MACHINES),
     };
   }

@@ -76,10 +76,24 @@ function rolesOf({ state, roles }: Wanted): readonly Role[] | null {
   return state === 'in' ? roles : [];
 }
 
+/** Null for what is no wish. */
+function wantedOf(value: string): Wanted | null {
+  try {
+    const { state, roles } = JSON.parse(value) as Wanted;
+    const isState = ['in', 'drained', 'out'].includes(state);
+    const isRole = (role: unknown) => role === 'prefill' || role === 'decode';
+    const isRoles = roles === null || (Array.isArray(roles) && roles.every(isRole));
+    return isState && isRoles ? { state, roles } : null;
+  } catch {
+    return null;
+  }
+}
+
 export function readWanted(entries: Snapshot): Map<number, Wanted> {
   const found = new Map<number, Wanted>();
   for (const { key, value } of entries.values()) {
-    found.set(Number(key.slice(WANTED.length)), JSON.parse(value) as Wanted);
+    const wanted = wantedOf(value);
+    if (wanted !== null) found.set(Number(key.slice(WANTED.length)), wanted);
   }
   return found;
 }

@@ -1,6 +1,7 @@
 /** What a member says of itself when it is asked. */
 import type { Role } from '../../core/topology.ts';
 import type { RailKind } from '../data-plane.ts';
+import type { AlertState } from '../ops/alerts.ts';
 import type { Member } from './spec.ts';
 
 export interface TierStatus {
@@ -50,4 +51,8 @@ export interface MemberStatus extends MachineStatus {
   /** Of the prompts that began there: all tokens, and those that were cached. */
   readonly promptTokens: number;
   readonly cachedTokens: number;
+  /** Rules that hold there now. */
+  readonly alerts: readonly AlertState[];
+  /** Where its metrics are; null: nowhere. */
+  readonly http: string | null;
 }

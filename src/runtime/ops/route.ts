@@ -87,7 +87,7 @@ export function whereWouldItGo(plan: ClusterPlan, { conductor }: Cluster, query:
     arrivalNs: views.nowNs,
   };
   const policies = routingPolicies(plan);
-  const spreads = names.placement.name === 'bucket-map';
+  const { spreads } = policies.placement;
   const reach = !settings.conductor.pooled ? 'local' : spreads ? 'spread' : 'whole';
   const match = new DirectoryMatch(directory, topology, reach);
   match.of(request.blocks);

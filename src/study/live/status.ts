@@ -55,6 +55,11 @@ function alertsOf(
   for (const { name, wrongBytes } of members) {
     if (wrongBytes > 0) alerts.push(`${name} found ${wrongBytes} blocks with wrong bytes`);
   }
+  for (const { name, alerts: firing } of members) {
+    for (const { rule, value, advice } of firing ?? []) {
+      alerts.push(`${name}: ${rule} (${value?.toPrecision(3)}): ${advice}`);
+    }
+  }
   const leading = members.find(({ term }) => term > 0);
   for (const { name, node, alive } of leading?.instances ?? []) {
     if (!alive && wanted[node]?.state !== 'out') alerts.push(`${name} is not there`);
