@@ -7,6 +7,7 @@ import type { ObjectPlace, PinName, StoreClient } from '../runtime/store/index.t
 import { addFindOptions, type FindFlags } from './live-options.ts';
 import { numberOption } from './options.ts';
 import { printJson } from './output.ts';
+import { addBench } from './store-bench.ts';
 import { addServe, addUp } from './store-up.ts';
 import { table } from './table.ts';
 
@@ -32,6 +33,7 @@ export function addStoreCommand(program: Command): void {
     .addHelpText('after', EXAMPLES);
   addUp(store);
   addServe(store);
+  addBench(store);
   const replicas = numberOption('--replicas', 1, true);
   verb(store, 'put <name> [file]', 'Store a file, or stdin.')
     .option('--replicas <n>', 'stores that hold it before it is acknowledged', replicas, 1)

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { StoreError } from '../../src/runtime/store/index.ts';
+import { benchStore, type StoreBenchRow } from '../../src/study/store/bench.ts';
 import { describeNative } from '../support/native.ts';
 import { BLOCK_BYTES, contentOf, startStores } from '../support/stores.ts';
 
@@ -256,6 +257,17 @@ describeNative('a store with an SSD', () => {
     } finally {
       await stores.stop();
     }
+  }, 120_000);
+});
+
+describeNative('the bench of the store', () => {
+  it('has a figure for every row', async () => {
+    const rows: StoreBenchRow[] = [];
+    const onRow = (row: StoreBenchRow) => void rows.push(row);
+    await benchStore({ rounds: 1, roundMs: 20, slotBytes: 1 << 20, onRow });
+    const of = (what: string) => rows.filter((row) => row.what === what).length;
+    expect([of('get'), of('put'), of('find')]).toEqual([9, 9, 3]);
+    for (const { figure } of rows) expect(figure).toBeGreaterThan(0);
   }, 120_000);
 });
 

@@ -52,7 +52,7 @@ export class Buffers {
       const most = `at most the client's pool of ${slots * slotBytes}`;
       throw new InputError(`found ${sizeBytes} bytes, expected ${most}`);
     }
-    const now = this.waiting.length === 0 ? this.tryTake(sizeBytes) : null;
+    const now = this.tryTake(sizeBytes);
     if (now !== null) return Promise.resolve(now);
     return new Promise((resolve) => this.waiting.push({ sizeBytes, resolve }));
   }
@@ -60,13 +60,18 @@ export class Buffers {
   giveBack({ slot, slots }: StoreBuffer): void {
     this.used.fill(0, slot, slot + slots);
     while (this.waiting.length > 0) {
-      const buffer = this.tryTake(this.waiting[0].sizeBytes);
+      const buffer = this.find(this.waiting[0].sizeBytes);
       if (buffer === null) return;
       this.waiting.shift()?.resolve(buffer);
     }
   }
 
-  private tryTake(sizeBytes: number): StoreBuffer | null {
+  /** Null: there is no room, or others wait for it. */
+  tryTake(sizeBytes: number): StoreBuffer | null {
+    return this.waiting.length === 0 ? this.find(sizeBytes) : null;
+  }
+
+  private find(sizeBytes: number): StoreBuffer | null {
     const { slotBytes } = this.pool.info;
     const slots = Math.max(1, Math.ceil(sizeBytes / slotBytes));
     const slot = this.findRun(this.next, slots) ?? this.findRun(0, slots);

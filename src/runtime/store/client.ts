@@ -19,7 +19,7 @@ import { Channels } from './channels.ts';
 import { StoreError } from './errors.ts';
 import { Finder } from './finder.ts';
 import { groups, keysOf, pick } from './keys.ts';
-import { type ReadEnd, readObjects } from './reads.ts';
+import { Hints, type ReadEnd, readObjects } from './reads.ts';
 import {
   CLIENTS,
   KEYS_MAX,
@@ -140,9 +140,13 @@ export class StoreClient {
       const waits = new Map<number, () => void>();
       plane.onReleased = (_, slot) => waits.get(slot)?.();
       const released = (slot: number) =>
-        new Promise<void>((resolve) => void waits.set(slot, resolve));
+        new Promise<void>((resolve) => {
+          waits.set(slot, resolve);
+          // It may have been so before anybody asked.
+          if (!pool.inUse(slot)) resolve();
+        });
       const buffers = new Buffers(pool);
-      const parts = { plane, pool, buffers, stores, addon, released };
+      const parts = { plane, pool, buffers, stores, hints: new Hints(), addon, released };
       return new StoreClient({ parts, channels, lease }, options.replicas);
     } catch (error) {
       stores.close();

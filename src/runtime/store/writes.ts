@@ -18,8 +18,6 @@ import type { Store } from './stores.ts';
 
 export interface WriteParts extends TransferParts {
   readonly addon: NativeAddon;
-  /** Resolves when a slot of the pool is free of operations that outlived their move. */
-  readonly released: (slot: number) => Promise<void>;
 }
 
 /** What became of a put. */
