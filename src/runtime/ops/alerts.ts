@@ -125,7 +125,7 @@ export class Alerts {
     return this.rules.map((rule, i) => {
       const value = this.value(rule);
       const nowMs = this.samples.at(-1)?.atMs ?? 0;
-      const forMs = Number.isNaN(this.sinceMs[i]) ? 0 : nowMs - this.sinceMs[i];
+      const forMs = Number.isNaN(this.sinceMs[i]) ? 0 : Math.round(nowMs - this.sinceMs[i]);
       const isHeld = !Number.isNaN(this.sinceMs[i]);
       const known = Object.hasOwn(LIVE_METRICS, rule.metric);
       const fires = isHeld && forMs * 1e6 >= rule.for;
