@@ -15,7 +15,7 @@ export const Rank = { end: 0, message: 1, wake: 2 } as const;
 /** Timers are late by up to a millisecond or two: what is due sooner is waited for awake. */
 const TIMER_SLACK_NS = 2e6;
 /** Longest that machines keep the event loop in one turn. */
-const TURN_NS = 5_000_000n;
+const TURN_NS = 1_000_000n;
 
 interface NearMessage {
   readonly to: Address;

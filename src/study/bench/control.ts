@@ -275,8 +275,10 @@ async function measure(
   const { pid = 0 } = child;
   const pinned = options.pin && pin(pid, 0) && pin(process.pid, 1);
   crowd.start((warmSec + seconds) * 1e3);
-  await sleep(warmSec * 1e3);
+  await sleep(warmSec * 750);
   const realTime = options.realTime && makeRealTime(pid) && makeRealTime(process.pid);
+  // What other work has held up until then is worked off first.
+  await sleep(warmSec * 250);
   const before = { stored: crowd.stored, removed: crowd.removed };
   const revision = await writesSoFar(registry);
   roundTripsNs.length = 0;
