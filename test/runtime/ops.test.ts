@@ -1,8 +1,10 @@
 /** What a live cluster shows its operators, while it serves. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { AddressBook, CONDUCTOR } from '../../src/core/topology.ts';
 import { METRICS } from '../../src/runtime/ops/metric-list.ts';
 import { allRules, SECTIONS } from '../../src/runtime/ops/monitoring.ts';
-import { type LiveMembers, liveMembers } from '../support/live-members.ts';
+import { Peers, until } from '../support/links.ts';
+import { type LiveMembers, liveMembers, TOKEN } from '../support/live-members.ts';
 import { describeNative } from '../support/native.ts';
 import { parseScrape, type Scrape } from '../support/prometheus.ts';
 import { traceOf } from '../support/tiny.ts';
@@ -176,6 +178,24 @@ describeNative('operations of a live cluster', () => {
     ] as const) {
       expect(JSON.parse(await ask(body)).error).toMatch(why);
     }
+  });
+
+  it('ends the channel of who speaks for the machines of another, and serves on', async () => {
+    const endpoint = live.ingress.membership.get('conductor-0')?.endpoint ?? '';
+    const before = await get(live.conductor.http, '/metrics');
+    const peers = new Peers();
+    const liar = await peers.add('node-9', { token: TOKEN, endpointOf: () => endpoint });
+    const store = new AddressBook(live.conductor.plan.plan.topology).store(1);
+    const blocks = { stored: [4000], removed: [] };
+    const delta = { kind: 'delta', node: 1, tier: 1, instance: -1, sequence: 99, ...blocks };
+    liar.links.send('conductor-0', ['message', store, CONDUCTOR, delta]);
+    await until(() => liar.resets.length === 1);
+    const keys = (text: string) => parseScrape(text).value('master_key_count');
+    const after = await get(live.conductor.http, '/metrics');
+    expect(keys(after)).toBe(keys(before));
+    expect(parseScrape(after).value('moontide_link_nonsense_total')).toBe(1);
+    expect(JSON.parse(await get(live.conductor.http, '/readyz')).ready).toBe(true);
+    await peers.close();
   });
 
   it('refuses what is too long, no JSON, elsewhere, or by another Host', async () => {

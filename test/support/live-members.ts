@@ -6,7 +6,7 @@ import { ANY } from '../../src/runtime/registry/registry.ts';
 import { Hub } from '../../src/study/live/hub.ts';
 import { until } from './links.ts';
 
-const TOKEN = 'token-of-the-test-cluster';
+export const TOKEN = 'token-of-the-test-cluster';
 
 export interface LiveMembers {
   readonly ingress: LiveMember;
