@@ -23,6 +23,7 @@ interface UpFlags extends ConfigOptions {
   readonly blockTokens: number;
   readonly blocks: number;
   readonly listen?: string;
+  readonly store?: string;
   readonly dir?: string;
   readonly logs?: string;
 }
@@ -41,6 +42,7 @@ export function addUp(live: Command): void {
     .option('--block-tokens <n>', 'of a block', numberOption('--block-tokens', 1, true), 512)
     .option('--blocks <n>', 'distinct blocks at most', numberOption('--blocks', 1, true), 1 << 20)
     .option('--listen <host:port>', 'of the registry in memory (default: a free port)')
+    .option('--store <size>', 'memory for objects on every node: moontide store put, get, …')
     .option('--dir <dir>', 'where the registry and the token are written down')
     .option('--logs <dir>', 'keep fact logs here')
     .addHelpText('after', EXAMPLES)

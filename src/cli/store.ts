@@ -24,6 +24,7 @@ interface Flags extends FindFlags {
   readonly replicas: number;
   readonly pin: string;
   readonly output?: string;
+  readonly listen: string;
 }
 
 export function addStoreCommand(program: Command): void {
@@ -51,11 +52,13 @@ export function addStoreCommand(program: Command): void {
 
 function verb(store: Command, usage: string, description: string): Command {
   const command = addFindOptions(store.command(usage).description(description));
-  return command.option('--json', 'print the result alone, as JSON');
+  return command
+    .option('--listen <host:port>', 'where stores reach it', '127.0.0.1:0')
+    .option('--json', 'print the result alone, as JSON');
 }
 
 async function connected<T>(
-  flags: FindFlags & { readonly replicas?: number },
+  flags: FindFlags & { readonly replicas?: number; readonly listen: string },
   work: (client: StoreClient) => Promise<T>,
 ): Promise<T> {
   const { findCluster } = await import('../study/live/state-file.ts');
@@ -63,8 +66,8 @@ async function connected<T>(
   const { StoreClient } = await import('../runtime/store/index.ts');
   const { registry, token } = findCluster(flags);
   const tls = tlsFrom({}, process.env);
-  const { replicas = 1 } = flags;
-  const client = await StoreClient.connect({ registry, token, tls, replicas });
+  const { replicas = 1, listen } = flags;
+  const client = await StoreClient.connect({ registry, token, tls, replicas, listen });
   try {
     return await work(client);
   } finally {

@@ -65,6 +65,12 @@ function keyOf(name: string): Uint8Array {
   return new Uint8Array(words.buffer);
 }
 
+function versionOf(version: number, sizeBytes: number): Uint8Array {
+  const value = contentOf(`v${version}`, sizeBytes);
+  new DataView(value.buffer).setUint32(0, version);
+  return value;
+}
+
 /** Turns one bit of an object on a store. */
 function damage(agent: StoreAgent, name: string, at: number): void {
   const { machine, parts } = inside(agent);
@@ -155,6 +161,38 @@ describeNative('a store', () => {
     const after = Buffer.concat([...leased.slots].map((slot) => pool.bytes(slot)));
     expect(Buffer.compare(after, value)).not.toBe(0);
     inside(agents[0]).machine.check();
+  });
+
+  it('never shows what was before, however often a name is given away', async () => {
+    await start(2);
+    const [writer, reader] = [await connect(), await connect()];
+    const sizeBytes = 2 * SLOT_BYTES;
+    let version = 0;
+    let done = false;
+    const wrong: string[] = [];
+    const read = async () => {
+      let hits = 0;
+      for (; !done || hits === 0; ) {
+        const least = version;
+        const found = await reader.get('name');
+        if (found === null) continue;
+        hits++;
+        // Versions differ in their first bytes, which say which they are.
+        const of = new DataView(found.buffer, found.byteOffset).getUint32(0);
+        const whole = Buffer.compare(found, versionOf(of, sizeBytes)) === 0;
+        if (!whole || of < least) wrong.push(`${of} after ${least}`);
+      }
+    };
+    const reading = read();
+    for (let next = 1; next <= 60; next++) {
+      await writer.remove('name');
+      expect(await writer.put('name', versionOf(next, sizeBytes))).toBe('stored');
+      version = next;
+      await reader.get('other');
+    }
+    done = true;
+    await reading;
+    expect(wrong).toEqual([]);
   });
 
   it('ends the link of who speaks nonsense, and serves the others', async () => {

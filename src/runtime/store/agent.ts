@@ -1,7 +1,7 @@
 /** A process that is a store and nothing else: joins the registry, serves clients, leaves. */
 import { InputError } from '../../core/errors.ts';
 import { ANY, type Lease } from '../registry/registry.ts';
-import { type ChannelOptions, Channels } from './channels.ts';
+import { type ChannelOptions, Channels, railsAt } from './channels.ts';
 import { StoreServer } from './server.ts';
 import { STORE_LETTER, STORE_TTL_MS, STORES, type StoreEntry, type StoreSettings } from './spec.ts';
 
@@ -40,7 +40,7 @@ export class StoreAgent {
     this.store = await StoreServer.open({
       name,
       incarnation,
-      settings,
+      settings: { ...settings, rails: railsAt(this.options, settings.rails) },
       say: (peer, message) => links.send(peer, [STORE_LETTER, message]),
       onError,
     });

@@ -1,6 +1,14 @@
 /** The links and the registry of one process of a store's cluster, be it a store or a client. */
 import { Links } from '../control/links.ts';
-import { channelCredentials, checkBind, serverCredentials, type Tls } from '../control/security.ts';
+import {
+  channelCredentials,
+  checkBind,
+  etcdCredentials,
+  hostPort,
+  serverCredentials,
+  type Tls,
+} from '../control/security.ts';
+import type { RailSpec } from '../data-plane.ts';
 import { EtcdRegistry } from '../registry/etcd.ts';
 import { HUB, type RegistryRef } from '../registry/open.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -49,7 +57,11 @@ export class Channels {
     });
     if ('etcd' in registry) {
       const { etcd: endpoints, prefix } = registry;
-      this.registry = new EtcdRegistry({ endpoints, prefix, credentials: etcdCredentials(tls) });
+      this.registry = new EtcdRegistry({
+        endpoints,
+        prefix,
+        credentials: etcdCredentials(security),
+      });
     } else {
       this.remote = new RemoteRegistry(HUB, (peer, letter) => this.links.send(peer, letter));
       this.registry = this.remote;
@@ -85,7 +97,14 @@ export class Channels {
   }
 }
 
-function etcdCredentials(tls: Tls | null) {
-  if (tls === null) return null;
-  return { rootCertificate: tls.ca, privateKey: tls.key, certChain: tls.cert };
+/** Sockets are where the links are, for those who have the token. */
+export function railsAt(
+  { listen, token }: Pick<ChannelOptions, 'listen' | 'token'>,
+  rails: readonly RailSpec[],
+): RailSpec[] {
+  const { host } = hostPort(listen, '--listen');
+  const at = host === 'localhost' ? {} : { host };
+  return rails.map((rail) =>
+    rail.kind === 'tcp' ? { ...rail, options: { token, ...at, ...rail.options } } : rail,
+  );
 }

@@ -15,7 +15,7 @@ import { loadNative } from '../native.ts';
 import type { RegistryRef } from '../registry/open.ts';
 import { ANY, type Lease } from '../registry/registry.ts';
 import { Buffers, type StoreBuffer } from './buffers.ts';
-import { Channels } from './channels.ts';
+import { Channels, railsAt } from './channels.ts';
 import { StoreError } from './errors.ts';
 import { Finder } from './finder.ts';
 import { groups, keysOf, pick } from './keys.ts';
@@ -132,7 +132,7 @@ export class StoreClient {
       onReset: (peer) => stores.lost(peer),
     });
     try {
-      for (const rail of options.rails) plane.addRail(rail);
+      for (const rail of railsAt(options, options.rails)) plane.addRail(rail);
       const lease = await join(channels, stores, name);
       const { slotBytes } = stores.all[0].entry;
       const slots = Math.max(1, Math.floor(options.poolBytes / slotBytes));

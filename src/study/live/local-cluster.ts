@@ -23,6 +23,8 @@ export interface LocalOptions {
   readonly etcd: number;
   /** Where a registry in memory listens. */
   readonly listen?: string;
+  /** Memory for objects on every node, as `store serve --dram` takes it; left out: no stores. */
+  readonly store?: string;
   /** Whether what dies is started again, asked when it has died. */
   readonly restarts: () => boolean;
   /** A process ended that is not started again. */
@@ -32,7 +34,7 @@ export interface LocalOptions {
 
 export class LocalCluster {
   readonly registry: RegistryRef;
-  /** By name: `node-0`, `conductor-0`. */
+  /** By name: `node-0`, `conductor-0`, `store-0`. */
   readonly children = new Map<string, Child>();
   readonly etcd: EtcdMembers | null;
   private readonly options: LocalOptions;
@@ -78,14 +80,20 @@ export class LocalCluster {
       throw error;
     }
     for (let i = 0; i < options.conductors; i++) {
-      cluster.launch(`conductor-${i}`, ['conductor', '--name', `conductor-${i}`]);
+      const name = `conductor-${i}`;
+      cluster.launch(name, ['live', 'conductor', '--name', name]);
     }
     for (const node of options.nodes) cluster.launchNode(node);
+    const { store } = options;
+    for (const node of store === undefined ? [] : options.nodes) {
+      const name = `store-${node}`;
+      cluster.launch(name, ['store', 'serve', '--name', name, '--dram', store ?? '']);
+    }
     return cluster;
   }
 
   launchNode(node: number): void {
-    this.launch(`node-${node}`, ['agent', '--node', String(node)]);
+    this.launch(`node-${node}`, ['live', 'agent', '--node', String(node)]);
   }
 
   stop(): Promise<void> {
@@ -97,7 +105,7 @@ export class LocalCluster {
     const { token, restarts, onEnd, onWarning = () => {} } = this.options;
     const where = ['--registry', registryText(this.registry)];
     const child = new Child({
-      args: ['live', ...args, ...where],
+      args: [...args, ...where],
       token,
       restarts,
       onEnd,

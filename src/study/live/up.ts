@@ -15,6 +15,8 @@ export interface UpOptions extends ClusterOptions {
   readonly dir?: string | undefined;
   /** Where a registry in memory listens. */
   readonly listen?: string | undefined;
+  /** Memory for objects on every node (`moontide store`); left out: none. */
+  readonly store?: string | undefined;
   readonly onWarning: (message: string) => void;
 }
 
@@ -30,7 +32,7 @@ export interface UpCluster {
 
 /** @throws InputError for bad options, and where the native addon or etcd is missing */
 export async function liveUp(options: UpOptions): Promise<UpCluster> {
-  const { blockTokens, blocks, etcd, conductors, onWarning, listen } = options;
+  const { blockTokens, blocks, etcd, conductors, onWarning, listen, store } = options;
   const folder = stateFolder(options.dir);
   const spec = await specOf(options, { blockTokens, blocks });
   const token = process.env.MOONTIDE_TOKEN || randomBytes(16).toString('hex');
@@ -41,6 +43,7 @@ export async function liveUp(options: UpOptions): Promise<UpCluster> {
     conductors,
     etcd,
     ...(listen === undefined ? {} : { listen }),
+    ...(store === undefined ? {} : { store }),
     restarts: () => true,
     onEnd: (error) => onWarning(error.message),
     onWarning,
