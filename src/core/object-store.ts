@@ -36,8 +36,8 @@ interface PendingRead {
   turns: number;
 }
 
-/** Times that a read has objects brought up: in a small tier one can push out the other. */
-const TURNS_MAX = 3;
+/** Moves whose end a read waits for: in a small tier what it brings up can push itself out. */
+const TURNS_MAX = 64;
 const LIST_MAX = 1000;
 
 export class ObjectStore extends Restorable implements Machine {
@@ -171,7 +171,9 @@ export class ObjectStore extends Restorable implements Machine {
     const words = wordsOf(read.body.keys);
     const objects: (StoredObject | null)[] = [];
     for (let at = 0; at < words.length; at += 4) objects.push(this.whole(words, at));
-    if (read.turns++ < TURNS_MAX && this.raise(objects)) this.pending.push(read);
+    const isUp = this.raise(objects);
+    // Moves under way bring it up, or make room for it.
+    if (!isUp && this.book.size > 0 && read.turns++ < TURNS_MAX) this.pending.push(read);
     else this.lease(read, objects);
   }
 
@@ -184,17 +186,22 @@ export class ObjectStore extends Restorable implements Machine {
     return null;
   }
 
-  /** Starts to bring up what is not in DRAM. Whether anything comes. */
+  /** Starts to bring up what is not in DRAM. True: all of it is there. */
   private raise(objects: readonly (StoredObject | null)[]): boolean {
-    const { pool } = this.tiers.dram;
-    let comes = false;
-    if (this.tiers.ssd === null) return comes;
+    const { tiers } = this;
+    const { pool } = tiers.dram;
+    let isUp = true;
+    if (tiers.ssd === null) return isUp;
     for (const object of objects) {
       for (const block of object?.blocks ?? []) {
-        if (pool.findReady(block) < 0) comes = this.tiers.raise(block) || comes;
+        if (pool.findReady(block) >= 0) continue;
+        isUp = false;
+        tiers.raise(block);
       }
     }
-    return comes;
+    // Moves that were decided start now.
+    if (!isUp) tiers.flush();
+    return isUp;
   }
 
   private lease({ from, body }: PendingRead, objects: readonly (StoredObject | null)[]): void {
@@ -377,7 +384,6 @@ export class ObjectStore extends Restorable implements Machine {
     }
     this.tiers.moved(moving, ended);
     this.settleChanges();
-    if (moving.kind === 'demote') return;
     const { pending } = this;
     this.pending = [];
     for (const read of pending) this.onRead(read);

@@ -124,8 +124,9 @@ export class Stores {
     return new Promise<A>((resolve, reject) => {
       const answered = resolve as (answer: StoreAnswer) => void;
       this.asked.set(id, { store: store.name, resolve: answered, reject, sinceTick: this.tick });
-      this.say(store.name, ask);
+      // What is given back may be what makes room for it.
       if (this.releaser !== null) this.sendReleases();
+      this.say(store.name, ask);
     });
   }
 
