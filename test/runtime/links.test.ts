@@ -52,6 +52,10 @@ describe('links', () => {
     expect(a.resets[0]).toBe('nobody: nobody is not a member');
   });
 
+  it.each(['0.0.0.0:0', '[::]:0'])('do not listen on %s, which is nobody', async (listen) => {
+    await expect(peers.add('a', { listen })).rejects.toThrow(/expected the address that peers/);
+  });
+
   it('refuse who does not know the token', async () => {
     const [a, b] = [await peer('a', 'wrong'), await peer('b')];
     a.links.send('b', 1);

@@ -164,7 +164,12 @@ export class Links {
 
   /** @throws InputError for an address that can't be listened on */
   async listen(): Promise<number> {
-    const { host, port } = hostPort(this.options.listen, '--listen');
+    const { listen } = this.options;
+    const { host, port } = hostPort(listen, '--listen');
+    if (/^[0:.]+$/.test(host)) {
+      // Peers are told where it listens.
+      throw new InputError(`found ${listen}, expected the address that peers reach`, '--listen');
+    }
     this.port = await this.guard.listen(host, port);
     return this.port;
   }
