@@ -19,8 +19,6 @@ export interface LiveMemoryOptions {
   readonly buffers: number;
   /** Of one block, a multiple of 4096. */
   readonly blockBytes: number;
-  /** Touch all of it now, in place of faults while it runs. */
-  readonly prefault: boolean;
   /** Whether a request holds working memory of an instance, or is parked (PARKED). */
   readonly holds: (owner: number, request: number) => boolean;
   /** Whether the HBM cache of an instance has a block; null: there are no such caches. */
@@ -31,6 +29,9 @@ export interface LiveMemoryOptions {
 export const PARKED = -1;
 
 const NOTHING = -1;
+const PAGE_BYTES = 4096;
+/** Takes some 10 ms. */
+const TOUCH_BYTES = 16 << 20;
 
 /** Pages of one request, by the block's index in its prompt; -1 where there is none. */
 interface Held {
@@ -66,13 +67,13 @@ export class LiveMemory {
   private readonly whole: Int32Array;
 
   constructor(options: LiveMemoryOptions) {
-    const { addon, plane, dramSlots, pages, buffers, blockBytes, prefault } = options;
+    const { addon, plane, dramSlots, pages, buffers, blockBytes } = options;
     this.options = options;
     this.blockBytes = blockBytes;
     this.dramSlots = dramSlots;
     this.contents = new BlockContents(blockBytes, (bytes, crc) => addon.crc32c(bytes, crc));
     const slots = dramSlots + pages + buffers;
-    this.pool = plane.createPool({ slotBytes: blockBytes, slots, hugetlb: false, prefault });
+    this.pool = plane.createPool({ slotBytes: blockBytes, slots, hugetlb: false, prefault: false });
     const own = plane.importSegment(this.pool.describe());
     assert(own !== null, 'a pool imports itself');
     this.own = own;
@@ -103,6 +104,16 @@ export class LiveMemory {
 
   generationOf(page: number): number {
     return this.generations[page];
+  }
+
+  /** Touches all of it, in place of faults later; the process goes on meanwhile. */
+  async touch(): Promise<void> {
+    const bytes = new Uint8Array(this.pool.all());
+    for (let at = 0; at < bytes.length; at += TOUCH_BYTES) {
+      const end = Math.min(at + TOUCH_BYTES, bytes.length);
+      for (let page = at; page < end; page += PAGE_BYTES) bytes[page] = 0;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   // --- pages of requests ----------------------------------------------------------------------

@@ -70,6 +70,7 @@ export class LiveNode {
     const node = new LiveNode(options, ssd, store);
     await ssd?.adopt(slotsOfFound);
     await ssd?.attach(node.memory.pool.all());
+    if (options.prefault) await node.memory.touch();
     return node;
   }
 
@@ -141,7 +142,7 @@ export class LiveNode {
 }
 
 function memoryOf(options: LiveNodeOptions, plane: DataPlane, store: StoreNode): LiveMemory {
-  const { addon, plan, node, blockBytes, prefault } = options;
+  const { addon, plan, node, blockBytes } = options;
   const { topology, settings } = plan;
   const instances = topology.instances.filter((spec) => spec.node === node);
   const modelBytes = topology.kv.blockTokens * topology.kv.bytesPerToken[Tier.hbm];
@@ -156,7 +157,6 @@ function memoryOf(options: LiveNodeOptions, plane: DataPlane, store: StoreNode):
     pages: Math.ceil((hbmBytes + parkedBytes) / modelBytes) + spare,
     buffers: hasSsd ? BUFFERS : 0,
     blockBytes,
-    prefault,
     holds: (owner, request) =>
       owner === PARKED
         ? instances.some(({ id }) => store.isHeld(id, request))
