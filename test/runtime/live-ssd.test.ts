@@ -6,7 +6,7 @@ import { Count, Mark } from '../../src/core/host.ts';
 import { Outcome } from '../../src/core/request.ts';
 import { BlockContents } from '../../src/runtime/live/content.ts';
 import { LiveSsd } from '../../src/runtime/live/live-ssd.ts';
-import { checkAtRest, clusterOn, liveHost } from '../support/hosts.ts';
+import { checkAtRest, clusterOn, liveHost, railsOf } from '../support/hosts.ts';
 import type { LiveDisks } from '../support/live.ts';
 import { describeNative, native } from '../support/native.ts';
 import { tempFolder } from '../support/ssd.ts';
@@ -17,7 +17,7 @@ const SLOTS = 8;
 const BLOCKS = [40, 41, 42];
 
 function local(disks: LiveDisks) {
-  return liveHost('live', [{ kind: 'local', bytesPerNs: null, options: {} }], null, disks);
+  return liveHost('live', railsOf('local'), null, disks);
 }
 
 /** A store and memory for its blocks; slot i of the memory holds block 40 + i. */

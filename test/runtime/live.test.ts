@@ -2,11 +2,11 @@
 import { expect, it } from 'vitest';
 import { Mark } from '../../src/core/host.ts';
 import { Outcome } from '../../src/core/request.ts';
-import { checkAtRest, clusterOn, liveHost } from '../support/hosts.ts';
+import { checkAtRest, clusterOn, liveHost, railsOf } from '../support/hosts.ts';
 import { describeNative } from '../support/native.ts';
 import { randomTrace, tinyPlan, tinyTopology } from '../support/tiny.ts';
 
-const TCP = liveHost('live, tcp', [{ kind: 'tcp', bytesPerNs: null, options: {} }], null);
+const TCP = liveHost('live, tcp', railsOf('tcp'), null);
 
 describeNative('a live cluster', () => {
   it('serves every request over tcp', async () => {

@@ -5,10 +5,21 @@
 import { basename } from 'node:path';
 import { build } from 'esbuild';
 
+/** What packages that are no modules expect of one. */
+const REQUIRE = [
+  "import { createRequire as requireOf } from 'node:module';",
+  'const require = requireOf(import.meta.url);',
+].join('');
 const ROOT = new URL('../..', import.meta.url).pathname;
 
-/** `source`: path from the repository's root. Answers the bundle's path. */
-export async function bundle(source: string): Promise<string> {
+/**
+ * `source`: path from the repository's root. Answers the bundle's path. `alias`: packages, and the
+ * files that stand in for them.
+ */
+export async function bundle(
+  source: string,
+  alias: Readonly<Record<string, string>> = {},
+): Promise<string> {
   const outfile = `${ROOT}dist/e2e/${basename(source, '.ts')}.mjs`;
   await build({
     entryPoints: [`${ROOT}${source}`],
@@ -18,6 +29,8 @@ export async function bundle(source: string): Promise<string> {
     format: 'esm',
     target: 'node20',
     logLevel: 'error',
+    alias: Object.fromEntries(Object.entries(alias).map(([from, to]) => [from, `${ROOT}${to}`])),
+    banner: { js: REQUIRE },
   });
   return outfile;
 }

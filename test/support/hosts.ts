@@ -7,13 +7,13 @@ import type { Observer } from '../../src/core/observer.ts';
 import { type Address, type Tier, WORKLOAD } from '../../src/core/topology.ts';
 import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import { Recorder } from '../../src/metrics/recorder.ts';
-import type { RailSpec } from '../../src/runtime/data-plane.ts';
+import type { RailKind, RailSpec } from '../../src/runtime/data-plane.ts';
 import { Loopback } from '../../src/runtime/loopback.ts';
 import { loadNative } from '../../src/runtime/native.ts';
 import { Simulation } from '../../src/sim/simulation.ts';
 import { Causality } from './causality.ts';
 import { fabricProviders } from './fabric.ts';
-import { LiveCluster, type LiveDisks } from './live.ts';
+import { LiveCluster, type LiveDisks, type LiveOptions } from './live.ts';
 import { wireRecorded } from './simulate.ts';
 import { tinyCosts } from './tiny.ts';
 
@@ -77,11 +77,13 @@ const LOOPBACK_SPEED = 1;
 /** So slow that real messages take what they take in the plans of the tests: tens of us. */
 const LIVE_SPEED = 0.05;
 const LIVE_TTL_NS = 1e9;
+/** Parked KV takes real memory, a block 4 KiB. */
+const LIVE_PARKING_BYTES = 64e3;
 
 /** A live cluster whose nodes have these rails between them. */
 export function liveHost(
   name: string,
-  rails: readonly RailSpec[],
+  rails: LiveOptions['rails'],
   reason: string | null,
   disks: LiveDisks = {},
 ): HostKind {
@@ -91,12 +93,38 @@ export function liveHost(
     copies: true,
     reason,
     make: ({ plan, observers, stores }) =>
-      new LiveCluster({ plan, observers, rails, speed: LIVE_SPEED, stores, disks }),
+      new LiveCluster({
+        plan,
+        observers,
+        rails,
+        speed: IN_VM ? LIVE_SPEED / 10 : LIVE_SPEED,
+        stores,
+        disks,
+      }),
   };
 }
 
 const fabric = fabricProviders();
 const FABRIC_TCP = { provider: fabric.providers.at(-1) ?? '', address: '127.0.0.1' };
+
+/** The same rail for every node. */
+export function railsOf(kind: RailKind, options: RailSpec['options'] = {}): LiveOptions['rails'] {
+  return () => [{ kind, bytesPerNs: null, options }];
+}
+
+/** In the machine of test/e2e/verbs: two hosts of two NICs, and everything takes longer. */
+const IN_VM = process.env.MOONTIDE_VERBS_VM === '1';
+const VM_ADDRESSES = [
+  ['10.78.0.1', '10.78.0.2'],
+  ['10.78.0.11', '10.78.0.12'],
+];
+
+function verbsRails(node: number): RailSpec[] {
+  return VM_ADDRESSES[node % 2].map((address) => {
+    const options = { provider: 'verbs;ofi_rxm', address };
+    return { kind: 'fabric', bytesPerNs: null, options } as const;
+  });
+}
 
 export const HOSTS: readonly HostKind[] = [
   {
@@ -122,12 +150,9 @@ export const HOSTS: readonly HostKind[] = [
         observers,
       }),
   },
-  liveHost('live, local', [{ kind: 'local', bytesPerNs: null, options: {} }], loadNative().reason),
-  liveHost(
-    'live, fabric',
-    [{ kind: 'fabric', bytesPerNs: null, options: FABRIC_TCP }],
-    fabric.reason,
-  ),
+  liveHost('live, local', railsOf('local'), loadNative().reason),
+  liveHost('live, fabric', railsOf('fabric', FABRIC_TCP), fabric.reason),
+  ...(IN_VM ? [liveHost('live, verbs', verbsRails, null)] : []),
 ];
 
 export interface ClusterOptions {
@@ -156,9 +181,10 @@ export interface ClusterRun {
 function patient(plan: ClusterPlan): ClusterPlan {
   const { store, instance } = plan.settings;
   const leases = { leaseTtlNs: LIVE_TTL_NS, guardNs: LIVE_TTL_NS / 10 };
+  const parkingBytes = Math.min(store.parkingBytes, LIVE_PARKING_BYTES);
   const settings = {
     ...plan.settings,
-    store: { ...store, ...leases },
+    store: { ...store, ...leases, parkingBytes },
     instance: { ...instance, reserveTtlNs: LIVE_TTL_NS / 50 },
   };
   return { ...plan, settings };

@@ -26,7 +26,8 @@ const QUIET_ROUNDS = 3;
 export interface LiveOptions {
   readonly plan: ClusterPlan;
   readonly observers: readonly Observer[];
-  readonly rails: readonly RailSpec[];
+  /** Of a node. */
+  readonly rails: (node: number) => readonly RailSpec[];
   /** The cluster's clock against the world's. */
   readonly speed: number;
   /** The machines' stores: known once they are wired. */
@@ -167,7 +168,7 @@ export class LiveCluster {
         node: id,
         wire: () => stores()[id],
         process: this.parts.get(`node-${id}`)!.process,
-        rails,
+        rails: rails(id),
         blockBytes: BLOCK_BYTES,
         prefault: false,
         incarnation,

@@ -54,13 +54,20 @@ export class BlockMover {
   private readonly world: BlockMoverWorld;
   movedBytes = 0;
   verifiedBlocks = 0;
+  private stopped = false;
 
   constructor(world: BlockMoverWorld) {
     this.world = world;
     world.plane.onReleased = (_pool, slot) => {
+      if (this.stopped) return;
       world.memory.unuse(slot);
       world.onReleased(slot);
     };
+  }
+
+  /** The node is about to close: nobody wants to hear of moves any more. */
+  stop(): void {
+    this.stopped = true;
   }
 
   /** `ended` is called once, later. DRAM slots that are filled are readable then. */
@@ -119,6 +126,7 @@ export class BlockMover {
         deadlineNs: DEADLINE_NS,
       },
       (end) => {
+        if (this.stopped) return;
         if (local >= 0) memory.unuse(local);
         ended(this.endBlock(move, end, local), end.quarantined);
       },

@@ -136,6 +136,7 @@ export class LiveNode {
 
   /** Its machines are told nothing any more. */
   async close(forGood: boolean): Promise<void> {
+    this.transfers.stop();
     await this.ssd?.close(forGood);
     this.plane.close();
   }
@@ -147,14 +148,15 @@ function memoryOf(options: LiveNodeOptions, plane: DataPlane, store: StoreNode):
   const instances = topology.instances.filter((spec) => spec.node === node);
   const modelBytes = topology.kv.blockTokens * topology.kv.bytesPerToken[Tier.hbm];
   const hbmBytes = instances.reduce((sum, { kvCapacityBytes }) => sum + kvCapacityBytes, 0);
-  const parkedBytes = Math.min(settings.store.parkingBytes, hbmBytes);
+  // What is parked stays in its pages.
+  const { parkingBytes } = settings.store;
   const spare = SPARE_PAGES * instances.length;
   const hasSsd = topology.nodes.some(({ ssdCapacityBytes }) => ssdCapacityBytes > 0);
   return new LiveMemory({
     addon,
     plane,
     dramSlots: store.dram.capacitySlots,
-    pages: Math.ceil((hbmBytes + parkedBytes) / modelBytes) + spare,
+    pages: Math.ceil((hbmBytes + parkingBytes) / modelBytes) + spare,
     buffers: hasSsd ? BUFFERS : 0,
     blockBytes,
     holds: (owner, request) =>

@@ -227,33 +227,12 @@ export class LiveProcess {
 
   private move(initiator: Address, transfer: Transfer, toToken: number): void {
     this.node?.transfers.start(transfer, toToken, (ended) => {
-      const isShort = transfer.kind === 'load' && !ended.ok;
-      const laterNs = isShort ? this.recompute(transfer, ended.blocksDone) : 0;
-      this.clock.at(this.clock.clockNs() + laterNs, Rank.end, () => {
+      this.clock.post(Rank.end, () => {
         if (transfer.kind === 'load') this.loadEnded(transfer);
         const body = { ...ended, kind: 'transferEnded' as const, transfer: transfer.id };
         this.clock.deliver(initiator, initiator, body);
       });
     });
-  }
-
-  /** What a load did not bring the engine computes; answers how long that takes. */
-  private recompute({ target, request, source }: Transfer, done: number): number {
-    const { node, options, prompts } = this;
-    const { blockTokens } = options.topology.kv;
-    if (node === null) return 0;
-    let ns = 0;
-    for (const slot of source.slots?.slots.slice(done) ?? []) {
-      const block = node.transfers.blockIn(source.tier, slot);
-      const index = prompts.indexOf(request, block);
-      if (index < 0) continue;
-      const page = node.memory.page(target.instance, request, index);
-      if (page >= 0) node.memory.compute(page, block);
-      const fromToken = index * blockTokens;
-      const chunk = { fromToken, toToken: fromToken + blockTokens, first: false, last: false };
-      ns += options.costs[target.instance].passNs([chunk], null);
-    }
-    return ns;
   }
 
   // --- compute --------------------------------------------------------------------------------

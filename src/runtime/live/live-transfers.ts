@@ -137,6 +137,11 @@ export class LiveTransfers {
     });
   }
 
+  /** The node is about to close. */
+  stop(): void {
+    this.mover.stop();
+  }
+
   get movedBytes(): number {
     return this.mover.movedBytes;
   }
@@ -148,11 +153,6 @@ export class LiveTransfers {
   /** Transfers, offers and questions whose end has not come. */
   get open(): number {
     return this.started + this.given.size + this.taking + this.waiting.length;
-  }
-
-  /** The block in a slot of the node's own tier. */
-  blockIn(tier: Tier, slot: number): number {
-    return this.world.slotsOf(tier).block(slot);
   }
 
   /** `toToken`: the end of what a stream sends. `ended` is called once, later. */

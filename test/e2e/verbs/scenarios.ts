@@ -24,6 +24,12 @@ export interface OneMachine {
   readonly clean: boolean;
 }
 
+/** Names of the tests of the conformance suite. */
+export interface Suite {
+  readonly ran: readonly string[];
+  readonly failed: readonly string[];
+}
+
 export interface Lossy {
   readonly reads: Tally;
   readonly writes: Tally;

@@ -11,11 +11,20 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadNative } from '../../../src/runtime/native.ts';
 import { bundle } from '../../support/bundle.ts';
-import type { Lossy, OneMachine, Tally } from './scenarios.ts';
+import type { Lossy, OneMachine, Suite, Tally } from './scenarios.ts';
 
 const VM = new URL('vm.sh', import.meta.url).pathname;
 const GUEST = 'test/e2e/verbs/guest.ts';
 const TARGET = 'test/support/fabric-target.ts';
+const SUITE = 'test/e2e/verbs/conformance-guest.ts';
+const LITTLE_VITEST = 'test/e2e/verbs/little-vitest.ts';
+/** Of the conformance suite: messages, a fetch and streams, a shared page. It is slow there. */
+const CONFORMANCE = [
+  'delivers in order',
+  'computes a prompt in chunks',
+  'leaves a replica',
+  'serves what an earlier prompt',
+].join('|');
 const PACKAGES: readonly [name: string, path: string][] = [
   ['qemu-system-x86', '/usr/bin/qemu-system-x86_64'],
   ['busybox-static', '/usr/share/doc/busybox-static'],
@@ -84,12 +93,16 @@ const reason = obstacle();
 if (reason !== null && process.env.CI === 'true') throw new Error(`CI lacks: ${reason}`);
 
 describe.skipIf(reason !== null)(`verbs on Soft-RoCE (skipped: ${reason})`, () => {
-  it('moves, stripes, survives a link and a target that fail', async () => {
+  it('moves, stripes, survives a link and a target that fail, and is a host like others', async () => {
     const [guest, target] = [await bundle(GUEST), await bundle(TARGET)];
     const scratch = mkdtempSync(join(tmpdir(), 'verbs-'));
-    const command = [process.execPath, guest, 'one-machine', target];
-    const run = await boot(['--scratch', scratch, ...nodeShare(), '--', ...command]);
-    const { plain, flap, kill, clean } = resultOf<OneMachine>(run);
+    // One machine for both, since it takes half a minute to start.
+    const suite = await bundle(SUITE, { vitest: LITTLE_VITEST });
+    const both = `"$0" "$1" one-machine "$2" && MOONTIDE_VERBS_VM=1 "$0" "$3" "$4"`;
+    const given = [process.execPath, guest, target, suite, CONFORMANCE];
+    const where = ['--timeout', '400', '--scratch', scratch, ...nodeShare()];
+    const run = await boot([...where, '--', 'bash', '-c', both, ...given]);
+    const { plain, flap, kill, clean, ran, failed } = resultOf<OneMachine & Suite>(run);
     rmSync(scratch, { recursive: true });
 
     expect(plain.details).toEqual(['verbs;ofi_rxm rxea0', 'verbs;ofi_rxm rxea1']);
@@ -102,7 +115,9 @@ describe.skipIf(reason !== null)(`verbs on Soft-RoCE (skipped: ${reason})`, () =
     expect(kill.failed).toBeGreaterThan(0);
     expect(kill.busySlots).toBe(0);
     expect(clean).toBe(true);
-  }, 240_000);
+    expect(failed).toEqual([]);
+    expect(ran).toHaveLength(CONFORMANCE.split('|').length);
+  }, 420_000);
 
   it('moves between two machines on a wire that loses packets', async () => {
     const [guest, target] = [await bundle(GUEST), await bundle(TARGET)];
