@@ -93,7 +93,7 @@ const reason = obstacle();
 if (reason !== null && process.env.CI === 'true') throw new Error(`CI lacks: ${reason}`);
 
 describe.skipIf(reason !== null)(`verbs on Soft-RoCE (skipped: ${reason})`, () => {
-  it('moves, stripes, survives a link and a target that fail, and is a host like others', async () => {
+  it('moves, stripes, survives a link and a target that fail, hosts a cluster', async () => {
     const [guest, target] = [await bundle(GUEST), await bundle(TARGET)];
     const scratch = mkdtempSync(join(tmpdir(), 'verbs-'));
     // One machine for both, since it takes half a minute to start.
