@@ -26,7 +26,7 @@ import type {
 } from './policy.ts';
 import { predictWork } from './predict.ts';
 import { Recent } from './recent.ts';
-import { attemptKey, Outcome, Phase, type Request } from './request.ts';
+import { attemptKey, attemptOf, Outcome, Phase, type Request, requestOf } from './request.ts';
 import type { ConductorSettings } from './settings.ts';
 import { Restorable } from './snapshot.ts';
 import { type Found, GATHER_NS, Takeover } from './takeover.ts';
@@ -432,7 +432,9 @@ export class Conductor extends Restorable implements Machine {
     if (booked === undefined) {
       // It ended before its ingress asked again, who may do so after the gathering.
       const found = this.takeover.take(key);
-      if (found !== undefined || this.takeover.gathering) this.ended.set(key, outcome);
+      // Why an earlier conductor withdrew it, nobody knows: an ingress that still asks tries again.
+      const said = outcome === Outcome.cancelled ? Outcome.lost : outcome;
+      if (found !== undefined || this.takeover.gathering) this.ended.set(key, said);
     }
     if (outcome === Outcome.lost && booked !== undefined) {
       this.lose(booked, booked.prefillInstance);
@@ -521,7 +523,14 @@ export class Conductor extends Restorable implements Machine {
 
   /** What ran on it is lost, unless a live instance decodes it already. */
   private loseInstance(instance: number): void {
-    this.takeover.lose(instance);
+    // Another instance may still have part in it: this attempt is over, and the next is another.
+    for (const { key, prefillInstance } of this.takeover.lose(instance)) {
+      const { host, addresses } = this.world;
+      const [request, attempt] = [requestOf(key), attemptOf(key)];
+      this.ended.set(key, Outcome.lost);
+      if (prefillInstance === instance) continue;
+      host.send(addresses.instance(prefillInstance), { kind: 'cancel', request, attempt });
+    }
     for (const booked of [...this.live.values()]) {
       const { prefillInstance, decodeInstance, prefilled } = booked;
       if (decodeInstance === instance || (prefillInstance === instance && !prefilled)) {

@@ -226,8 +226,11 @@ export class Handoff {
     for (const prompt of [...prompts.values()]) {
       if (!prompts.leaves(prompt) || prompt.state === PromptState.draining) continue;
       const { space, offered, decodeInstance } = prompt;
-      const asks = space === 'asked' && storeOf(world, decodeInstance) === peer;
-      const offers = offered && world.addresses.instance(decodeInstance) === peer;
+      const decoder = world.addresses.instance(decodeInstance);
+      // Its store forgets who waits for memory of an instance that began anew.
+      const asked = storeOf(world, decodeInstance) === peer || decoder === peer;
+      const asks = space === 'asked' && asked;
+      const offers = offered && decoder === peer;
       if (!asks && !offers) continue;
       if (++prompt.resets > RESETS_MAX && prompt.state === PromptState.handoff) {
         prompts.abandon(prompt, Outcome.failed, nowNs);

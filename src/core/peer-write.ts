@@ -177,6 +177,11 @@ export class PeerWrites {
     }
   }
 
+  /** The instance whose memory they were to save is gone. */
+  spoilOf(instance: number): void {
+    for (const write of this.writes.values()) if (write.instance === instance) write.spoiled = true;
+  }
+
   /** A move onto another node has ended. */
   ended({ write: id }: Moving, ended: TransferEnded): void {
     const write = this.writes.get(id);

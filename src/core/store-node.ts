@@ -677,6 +677,7 @@ export class StoreNode extends Restorable implements Machine {
     const memory = this.memories.get(instance);
     if (memory === undefined) return;
     this.fetches.dropOf(instance);
+    this.writes.spoilOf(instance);
     this.parkedBytes -= memory.releaseAll();
     memory.cache?.shrinkTo(0);
     this.serveWaiting(memory, nowNs);

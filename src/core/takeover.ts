@@ -79,11 +79,16 @@ export class Takeover {
     return found;
   }
 
-  /** The instance died: what was found there is nowhere. */
-  lose(instance: number): void {
-    for (const [key, { prefillInstance, decodeInstance, phase }] of this.found) {
+  /** The instance died: answers what was found there, which is nowhere. */
+  lose(instance: number): (Found & { readonly key: number })[] {
+    const lost: (Found & { readonly key: number })[] = [];
+    for (const [key, found] of this.found) {
+      const { prefillInstance, decodeInstance, phase } = found;
       const at = phase === Phase.decode ? decodeInstance : prefillInstance;
-      if (at === instance || decodeInstance === instance) this.found.delete(key);
+      if (at !== instance && decodeInstance !== instance) continue;
+      this.found.delete(key);
+      lost.push({ key, ...found });
     }
+    return lost;
   }
 }

@@ -239,12 +239,14 @@ export class Faults {
     for (const address of born) this.tell(world, address, { kind: 'peerReset', peer: CONDUCTOR });
   }
 
-  /** Stores and instances of other nodes learn that this one is gone or began anew. */
+  /** Others learn that this one is gone or began anew; its own store knows. */
   private resetPeersOf(world: World, peer: Address): void {
-    const { nodeOf, count } = this.addresses;
+    const { addresses } = this;
+    const { nodeOf, count } = addresses;
     for (let address = CONDUCTOR + 1; address < count; address++) {
-      if (nodeOf[address] === nodeOf[peer]) continue;
-      if (this.addresses.isStore(address) && !this.addresses.isStore(peer)) continue;
+      if (address === peer) continue;
+      if (addresses.isStore(address) && !addresses.isStore(peer)) continue;
+      if (addresses.isStore(peer) && nodeOf[address] === nodeOf[peer]) continue;
       this.tell(world, address, { kind: 'peerReset', peer });
     }
   }

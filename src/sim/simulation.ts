@@ -417,14 +417,19 @@ export class Simulation implements World {
   setSsd(node: number, rate: number): void {
     const isOn = (place: Place) => place.node === node && place.tier === Tier.ssd;
     if (rate > 0) this.transfers.setSsd(this.nowNs, node, rate);
-    else this.failWhere(({ source, target }) => isOn(source) || isOn(target), 0);
+    else {
+      // A drive says so at once, a peer by its silence.
+      for (const moving of [...this.moving]) {
+        const { source, target } = moving.transfer;
+        if (isOn(source) || isOn(target)) this.transferFail(moving);
+      }
+    }
   }
 
-  /** What is under way breaks off: a drive says so at once, a peer by its silence. */
-  private failWhere(hit: (transfer: Transfer) => boolean, delayNs = RAIL_TIMEOUT_NS): void {
+  private failWhere(hit: (transfer: Transfer) => boolean): void {
     for (const moving of this.moving) {
       if (!hit(moving.transfer)) continue;
-      this.push(delayNs, Rank.end, TransferFail, -1, moving);
+      this.push(RAIL_TIMEOUT_NS, Rank.end, TransferFail, -1, moving);
     }
   }
 

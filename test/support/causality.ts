@@ -138,7 +138,8 @@ export class Causality implements Observer {
       if (transfer.kind !== 'stream' || transfer.request !== request) continue;
       if (attempt !== streaming) continue;
       const end = kind === 'release' ? transfer.source : transfer.target;
-      const parked = kind === 'release' && end.instance < 0;
+      const { node } = this.topology.instances[instance];
+      const parked = kind === 'release' && end.instance < 0 && end.node === node;
       const streams = parked || end.instance === instance;
       this.must(!streams, `KV of request ${request} is freed while it streams`);
     }
