@@ -193,7 +193,7 @@ function wordsOf(reproduction: Reproduction) {
     title: 'Mooncake, FAST 2025, reproduced',
     headline:
       'One shared configuration, fitted to Figures 12 and 14; one constant was chosen with ' +
-      'Figure 1 in view.',
+      'Figure 1 in view, the size of the SSDs with Figure 11.',
     facts: [
       ...named,
       ...knobs.map(({ name, value, doc }) => `${name}: ${value}. ${doc}`),

@@ -30,6 +30,14 @@ describe('the committed reproduction', () => {
     }
   });
 
+  it('Figure 11: the hottest ten on every node, rank 100 on almost every', () => {
+    const of = figure('fig11ReplicaCount');
+    expect(of.get('final.rank10')!.ours).toBe(6);
+    expect(of.get('final.rank100')!.ours).toBeGreaterThanOrEqual(5);
+    const { notes } = JSON.parse(readFileSync(path, 'utf8')) as { notes: unknown };
+    expect(JSON.stringify(notes)).toContain('hottest blocks is on at least 6 of 6 prefill nodes');
+  });
+
   it('Figure 5: in order, each mean within 30 %, global 10 % below local', () => {
     const bars = [...figure('fig5MeanTtftSeconds').values()];
     const means = bars.map(({ ours }) => ours!);

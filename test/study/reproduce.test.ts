@@ -1,11 +1,15 @@
 /** The reproduction: shape of its rows, laws that its figures keep, what comes of bad input. */
 import { describe, expect, it } from 'vitest';
+import { Tier } from '../../src/core/topology.ts';
 import { FIGURES } from '../../src/study/reproduce/figures.ts';
 import { reproduce } from '../../src/study/reproduce/index.ts';
 import { FAST25, mergePaperData, paperValue } from '../../src/study/reproduce/paper-data.ts';
 import { runAll } from '../../src/study/reproduce/run-pool.ts';
+import { ReplicaWatch } from '../../src/study/reproduce/watches.ts';
 import { openTrace } from '../../src/trace/open.ts';
+import { traceOf } from '../support/tiny.ts';
 
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 const demo = await openTrace('demo', { limit: 300 });
 const small = await reproduce({ traces: { conversation: demo } });
 
@@ -40,10 +44,11 @@ describe('rows', () => {
     expect(new Set(names).size).toBe(names.length);
   });
 
-  it('are fitted in Figures 12 and 14, and in Figure 1 by one constant, alone', () => {
+  it('are fitted in Figures 12 and 14, and in Figures 1 and 11 by one value each, alone', () => {
     const fitted = new Set(FIGURES.filter(({ basis }) => basis === 'fitted').map(({ key }) => key));
     expect([...fitted]).toEqual([
       'fig1EffectiveCapacityPercent',
+      'fig11ReplicaCount',
       'fig12TransferSeconds',
       'fig14LatencySeconds',
     ]);
@@ -151,6 +156,36 @@ describe('runs', () => {
     });
     expect(runs).toBe(1);
     expect([...outcomes.values()][0].replicas).not.toBeNull();
+  });
+});
+
+describe('copies of hot blocks', () => {
+  it('are counted by node, whichever tier has them', () => {
+    const trace = traceOf(
+      range(0, 3).map((i) => ({ atNs: i * 60e9, blocks: [7], outputTokens: 1 })),
+    );
+    const watch = new ReplicaWatch(trace);
+    const say = (node: number, tier: Tier, stored: number[], removed: number[]) =>
+      watch.onSend(0, 1, {
+        kind: 'delta',
+        node,
+        tier,
+        instance: -1,
+        sequence: 1,
+        stored,
+        removed,
+      });
+    const at = (atNs: number) =>
+      watch.onFact(1, { atNs, from: 1, body: { kind: 'wake', token: 0 } });
+    say(0, Tier.dram, [7], []);
+    say(0, Tier.ssd, [7], []);
+    say(1, Tier.ssd, [7], []);
+    at(31e9);
+    say(0, Tier.dram, [], [7]);
+    at(61e9);
+    say(1, Tier.ssd, [], [7]);
+    at(91e9);
+    expect(watch.finish().ranks[1]).toEqual([2, 2, 1, 1]);
   });
 });
 

@@ -33,6 +33,9 @@ export function split(prefill: number, nodes = NODES): string[] {
 /** Overrides of every run on Mooncake's cluster, and of every run. */
 const BATCHING = 'instance.batching=vllm:maxTokens=131072';
 const DECODE = 'model.decodeRequest=3ms';
+const SSD = 'cluster.groups.0.ssd=8TB';
+/** For figures that state what a node caches. */
+export const NO_SSD = 'cluster.groups.0.ssd=0B';
 
 const setting = (key: string, value: string) => ({ value, sets: [`${key}=${value}`] });
 const settings = (key: string, values: readonly string[]) =>
@@ -109,6 +112,15 @@ export const KNOBS: readonly Knob[] = [
       value,
       sets: [`cluster.groups.0.dram=${value}`, `cluster.groups.1.dram=${value}`],
     })),
+  },
+  {
+    name: 'SSD of a prefill node',
+    doc:
+      "The paper's pool is of DRAM and SSD; it has no size of the latter. Two drives a node, " +
+      'chosen with Figure 11 in view; none in Figure 10, which states what a node caches.',
+    value: '8TB',
+    others: settings('cluster.groups.0.ssd', ['0B', '2TB', '4TB']),
+    where: SSD,
   },
   {
     name: 'KV produced by decode',
@@ -210,7 +222,7 @@ export function sharedRun(
   sets: readonly string[] = [],
 ): RunSpec {
   const policy = `conductor.prefill=${prefill}`;
-  const overrides = [...split(PREFILL_NODES), BATCHING, DECODE, policy, ...sets];
+  const overrides = [...split(PREFILL_NODES), BATCHING, DECODE, SSD, policy, ...sets];
   return { workload, config: 'mooncake-16', sets: overrides };
 }
 

@@ -13,12 +13,12 @@ const TOP = 10;
 /** Ranks of popularity whose copies are counted; 1 is the most accessed block. */
 export const RANKS = [...Array.from({ length: TOP }, (_, i) => i + 1), 100, 1000, 10_000];
 
-/** Counts the DRAM copies of some blocks over time, as their stores report them. */
+/** Counts the nodes with a copy of some blocks over time, in DRAM or on SSD, as stores report. */
 export class ReplicaWatch implements Observer {
   /** Row of a block among those that are counted, or -1. */
   private readonly rowOf: Int32Array;
   private readonly blockOf: readonly (number | undefined)[];
-  /** Nodes that hold each of them. */
+  /** Places that hold each of them: two for a node, one for each tier. */
   private readonly holders: readonly Set<number>[];
   private readonly samples: number[][] = RANKS.map(() => []);
   private nextNs = REPLICA_SAMPLE_NS;
@@ -40,8 +40,8 @@ export class ReplicaWatch implements Observer {
   }
 
   onSend(_from: Address, _to: Address, message: Message): void {
-    if (message.kind === 'delta' && message.tier === Tier.dram) this.onDelta(message);
-    else if (message.kind === 'blockInventory' && message.tier === Tier.dram) {
+    if (message.kind === 'delta' && message.tier !== Tier.hbm) this.onDelta(message);
+    else if (message.kind === 'blockInventory' && message.tier !== Tier.hbm) {
       this.onInventory(message);
     }
   }
@@ -49,7 +49,7 @@ export class ReplicaWatch implements Observer {
   finish(): ReplicaSeries {
     while (this.nextNs <= this.endNs) this.sample();
     const ranks = Object.fromEntries(RANKS.map((rank, row) => [rank, this.samples[row]]));
-    const topTen = this.holders.slice(0, TOP).map(({ size }) => size);
+    const topTen = this.holders.slice(0, TOP).map(nodesOf);
     return {
       sampleNs: REPLICA_SAMPLE_NS,
       samples: this.samples[0].length,
@@ -60,24 +60,35 @@ export class ReplicaWatch implements Observer {
 
   private sample(): void {
     this.nextNs += REPLICA_SAMPLE_NS;
-    this.holders.forEach(({ size }, row) => {
-      this.samples[row].push(size);
+    this.holders.forEach((holders, row) => {
+      this.samples[row].push(nodesOf(holders));
     });
   }
 
-  private onDelta({ node, stored, removed }: Delta): void {
-    for (const block of removed) this.holdersOf(block)?.delete(node);
-    for (const block of stored) this.holdersOf(block)?.add(node);
+  private onDelta({ node, tier, stored, removed }: Delta): void {
+    const place = placeOf(node, tier);
+    for (const block of removed) this.holdersOf(block)?.delete(place);
+    for (const block of stored) this.holdersOf(block)?.add(place);
   }
 
-  private onInventory({ node, blocks }: BlockInventory): void {
-    for (const holders of this.holders) holders.delete(node);
-    for (const block of blocks) this.holdersOf(block)?.add(node);
+  private onInventory({ node, tier, blocks }: BlockInventory): void {
+    const place = placeOf(node, tier);
+    for (const holders of this.holders) holders.delete(place);
+    for (const block of blocks) this.holdersOf(block)?.add(place);
   }
 
   private holdersOf(block: number): Set<number> | undefined {
     return this.holders[this.rowOf[block]];
   }
+}
+
+function placeOf(node: number, tier: Tier): number {
+  return 2 * node + (tier === Tier.ssd ? 1 : 0);
+}
+
+/** Nodes of some places. */
+function nodesOf(places: ReadonlySet<number>): number {
+  return new Set(Array.from(places, (place) => place >> 1)).size;
 }
 
 /** Blocks by how many requests have them, most first; equal ones in order of appearance. */

@@ -3,7 +3,7 @@
  * 3,000,000 tokens each, answers of one token.
  */
 import { barChart, quantityRows } from '../charts.ts';
-import { GLOBAL, sharedRun, split } from '../knobs.ts';
+import { GLOBAL, NO_SSD, sharedRun, split } from '../knobs.ts';
 import type { Figure, RunSpec } from '../types.ts';
 import { NO_TRACE } from '../types.ts';
 import { gpuSeconds } from './figure-8.ts';
@@ -76,5 +76,5 @@ export const figure10: Figure = {
 };
 
 function run(workload: string, prefill: string): RunSpec {
-  return { ...sharedRun(workload, prefill, split(PREFILL_NODES)), oneToken: true };
+  return { ...sharedRun(workload, prefill, [...split(PREFILL_NODES), NO_SSD]), oneToken: true };
 }
