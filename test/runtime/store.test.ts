@@ -215,6 +215,36 @@ describeNative('a store', () => {
     expect(inside(agents[0]).machine.table.size).toBe(1);
   });
 
+  it('refuses what a client has no memory for, and what has too few stores', async () => {
+    await start(1);
+    const registry = { hub: `127.0.0.1:${hub.port}` };
+    const small = await StoreClient.connect({ registry, token: TOKEN, poolBytes: 2 * SLOT_BYTES });
+    clients.push(small);
+    const large = await connect();
+    const value = contentOf('a', 3 * SLOT_BYTES);
+    const [a, b] = await small.putBatch([
+      { name: 'a', value },
+      { name: 'b', value: contentOf('b', 10) },
+    ]);
+    expect([a, b]).toMatchObject([{ failure: 'tooLarge' }, 'stored']);
+    await large.put('a', value);
+    const [first, second] = await small.getBatch(['a', 'b']);
+    expect(first).toMatchObject({ failure: 'tooLarge' });
+    expect(Buffer.compare(second as Uint8Array, contentOf('b', 10))).toBe(0);
+    await expect(large.put('c', value, { replicas: 2 })).rejects.toMatchObject({
+      failure: 'noSpace',
+    });
+    expect(await large.exists('c')).toBe(false);
+    await agents[0].leave();
+    agents = [];
+    for (let i = 0; large.stores.length > 0 && i < 100; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    for (const call of [() => large.get('a'), () => large.exists('a'), () => large.remove('a')]) {
+      await expect(call()).rejects.toMatchObject({ failure: 'unreachable' });
+    }
+  });
+
   it('is told by its clients that they are there, and by the registry that they went', async () => {
     await start(1);
     const client = await connect();

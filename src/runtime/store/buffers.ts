@@ -45,11 +45,15 @@ export class Buffers {
     this.used = new Uint8Array(pool.info.slots);
   }
 
+  /** Of all together. */
+  get sizeBytes(): number {
+    return this.memory.byteLength;
+  }
+
   /** Waits, first come, first served, while there is no room. */
   take(sizeBytes: number): Promise<StoreBuffer> {
-    const { slots, slotBytes } = this.pool.info;
-    if (sizeBytes > slots * slotBytes) {
-      const most = `at most the client's pool of ${slots * slotBytes}`;
+    if (sizeBytes > this.sizeBytes) {
+      const most = `at most the client's pool of ${this.sizeBytes}`;
       throw new InputError(`found ${sizeBytes} bytes, expected ${most}`);
     }
     const now = this.tryTake(sizeBytes);

@@ -189,6 +189,13 @@ export class StoreClient {
     const { parts } = this.made;
     const replicas = options.replicas ?? this.replicas;
     const pin = Pin[options.pin ?? 'none'];
+    const { length: count } = parts.stores.all;
+    if (replicas > count) {
+      throw new StoreError(
+        'noSpace',
+        `found ${count} stores, expected ${replicas} for the replicas`,
+      );
+    }
     const outcomes: PutOutcome[] = [];
     // At most what half of the pool has room for: a batch must not wait for itself.
     const { slots, slotBytes } = parts.pool.info;
@@ -209,10 +216,11 @@ export class StoreClient {
     pin: Pin,
   ): Promise<PutOutcome[]> {
     const { parts } = this.made;
-    const most = parts.stores.all[0]?.entry.objectBytesMax ?? 0;
+    const largest = parts.stores.all[0]?.entry.objectBytesMax ?? 0;
+    const most = Math.min(largest, parts.buffers.sizeBytes);
     const outcomes: PutOutcome[] = entries.map(({ name, value }) => {
       const bytes = sizeOf(value);
-      return new StoreError('tooLarge', `${name} has ${bytes} bytes, the cluster takes ${most}`);
+      return new StoreError('tooLarge', `${name} has ${bytes} bytes, expected at most ${most}`);
     });
     const fit = [...entries.keys()].filter((i) => sizeOf(entries[i].value) <= most);
     const own: StoreBuffer[] = [];
@@ -417,6 +425,8 @@ export class StoreClient {
 
   private checkOpen(): void {
     if (this.closed) throw new StoreError('closed', 'the client is closed');
+    const { all } = this.made.parts.stores;
+    if (all.length === 0) throw new StoreError('unreachable', 'the cluster has no store now');
   }
 }
 

@@ -239,12 +239,13 @@ async function readOne(
   const inTime = early !== null && early.store === store && isSame(early.range, range);
   if (!inTime) await dropEarly(parts, reading);
   const { sizeBytes } = range;
-  const own = inTime ? early.buffer : (reading.into ?? (await parts.buffers.take(sizeBytes)));
-  if (own.bytes.length < sizeBytes) {
+  if (sizeBytes > (reading.into?.bytes.length ?? parts.buffers.sizeBytes)) {
     reading.over = true;
-    reading.end = new StoreError('tooLarge', `found ${sizeBytes} bytes, more than the buffer has`);
+    const most = reading.into === null ? "the client's pool" : 'the buffer';
+    reading.end = new StoreError('tooLarge', `found ${sizeBytes} bytes, more than ${most} has`);
     return;
   }
+  const own = inTime ? early.buffer : (reading.into ?? (await parts.buffers.take(sizeBytes)));
   const isLate = () => monotonicNs() > validUntilNs;
   const reads = inTime ? early.ends : isLate() ? null : readSlots(parts, store, range, own);
   const ends = await reads;
