@@ -56,6 +56,17 @@ export class Directory {
     for (let i = node >>> 5; i < mask.length; i += this.words) mask[i] &= keep;
   }
 
+  /** All blocks that a node's tier holds. */
+  blocksOf(node: number, tier: Tier): number[] {
+    const mask = this.masks[tier - 1];
+    const bit = 1 << (node & 31);
+    const blocks: number[] = [];
+    for (let i = node >>> 5; i < mask.length; i += this.words) {
+      if ((mask[i] & bit) !== 0) blocks.push(Math.floor(i / this.words));
+    }
+    return blocks;
+  }
+
   /** The blocks that an instance keeps in its HBM: for it alone, not for its peers. */
   hbmOf(instance: number): Set<number> {
     let blocks = this.hbm.get(instance);

@@ -1,12 +1,15 @@
 /** What the hosts of a live cluster say to each other, beside their machines' messages. */
 import { InputError } from '../../core/errors.ts';
 import type { Seen } from './reporter.ts';
-import type { MemberStatus } from './status.ts';
+import type { Holding, MemberStatus } from './status.ts';
 
 export type HostLetter =
   /** How are you? The answer comes after all that was seen before. */
   | readonly ['status?']
   | readonly ['status', status: MemberStatus]
+  /** What do you have of the blocks, or believe that others have? */
+  | readonly ['audit?']
+  | readonly ['audit', holdings: readonly Holding[]]
   /** Tell me what you see. */
   | readonly ['watch']
   | readonly ['seen', seen: readonly Seen[]]
@@ -16,6 +19,8 @@ export type HostLetter =
 const KINDS: Record<HostLetter[0], (given: unknown) => boolean> = {
   'status?': () => true,
   status: (given) => typeof given === 'object' && given !== null,
+  'audit?': () => true,
+  audit: Array.isArray,
   watch: () => true,
   seen: Array.isArray,
   depart: () => true,

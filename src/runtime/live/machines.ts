@@ -9,10 +9,18 @@ import type { SetRoles } from '../../core/messages.ts';
 import type { Observer } from '../../core/observer.ts';
 import type { StoreNode } from '../../core/store-node.ts';
 import type { TierPool } from '../../core/tier-pool.ts';
-import { type Address, AddressBook, CONDUCTOR, type Role, WORKLOAD } from '../../core/topology.ts';
+import {
+  type Address,
+  AddressBook,
+  CONDUCTOR,
+  type Role,
+  Tier,
+  WORKLOAD,
+} from '../../core/topology.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import type { Workload } from '../../core/workload.ts';
 import type { Links } from '../control/links.ts';
+import type { RailSpec } from '../data-plane.ts';
 import { loadNative, type NativeRailInfo } from '../native.ts';
 import { FactLogs } from './fact-logs.ts';
 import { LiveNode } from './live-node.ts';
@@ -22,7 +30,7 @@ import { addressesOn, type Membership } from './membership.ts';
 import { numberedHost, numberedMachine } from './numbered.ts';
 import type { Reporter } from './reporter.ts';
 import { clockOrigin, emptyTrace, type LivePlan, type Member, ssdOf } from './spec.ts';
-import type { MachineStatus } from './status.ts';
+import type { Holding, MachineStatus } from './status.ts';
 
 export interface MachinesWorld {
   readonly live: LivePlan;
@@ -31,6 +39,9 @@ export interface MachinesWorld {
   /** Of an agent, else -1. */
   readonly node: number;
   readonly incarnation: number;
+  /** Address on which peers reach the process, and what they all know. */
+  readonly host: string;
+  readonly token: string | null;
   readonly links: Links;
   readonly membership: Membership;
   readonly reporter: Reporter;
@@ -205,13 +216,21 @@ export class Machines {
         return this.cluster.stores[node];
       },
       process: this.process,
-      rails: spec.rails,
+      rails: spec.rails.map((rail) => this.reachable(rail)),
       blockBytes: spec.blockBytes,
       prefault: spec.prefault,
       incarnation,
       ssd: ssdOf(spec, node),
       onWrongByte: (what) => reporter.wrongByte(what),
     });
+  }
+
+  /** A TCP rail listens where the process does, and asks for the cluster's token. */
+  private reachable(rail: RailSpec): RailSpec {
+    const { host, token } = this.world;
+    if (rail.kind !== 'tcp') return rail;
+    const known = token === null ? {} : { token };
+    return { ...rail, options: { host, ...known, ...rail.options } };
   }
 
   /** The cluster whose machines of this process are here; null: none yet. */
@@ -279,6 +298,19 @@ export class Machines {
     };
   }
 
+  /** An agent: what its store has. The leader: what it believes of all. */
+  audit(): Holding[] {
+    const { cluster, leads } = this;
+    if (cluster === null) return [];
+    if (!leads) {
+      const { node } = this.world;
+      return node < 0 ? [] : [holdingOf(node, cluster.stores[node].dram.readyBlocks())];
+    }
+    const { nodes } = this.world.live.plan.topology;
+    const { directory } = cluster.conductor;
+    return nodes.map(({ id }) => holdingOf(id, directory.blocksOf(id, Tier.dram)));
+  }
+
   private instancesSeen({ conductor }: Cluster): MachineStatus['instances'] {
     const { views } = conductor;
     return this.world.live.plan.topology.instances.map(({ id, name, node }) => ({
@@ -312,6 +344,11 @@ export class Machines {
     const manifest = manifestOf(live);
     return new FactLogs({ folder, member: name, incarnation, manifest, stats, onWarning });
   }
+}
+
+function holdingOf(node: number, blocks: readonly number[]): Holding {
+  const digest = blocks.reduce((sum, block) => (sum + Math.imul(block + 1, 0x9e3779b1)) | 0, 0);
+  return { node, blocks: blocks.length, digest };
 }
 
 function tiersOf({ dram, ssd }: StoreNode): MachineStatus['tiers'] {

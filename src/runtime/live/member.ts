@@ -10,6 +10,7 @@ import {
   channelCredentials,
   checkBind,
   etcdCredentials,
+  hostPort,
   serverCredentials,
   type Tls,
 } from '../control/security.ts';
@@ -33,7 +34,7 @@ import {
   planOf,
   readSpec,
 } from './spec.ts';
-import type { MemberStatus } from './status.ts';
+import type { Holding, MemberStatus } from './status.ts';
 
 /** Of memberships and of the leader: how long a dead process is believed alive. */
 export const MEMBER_TTL_MS = 5000;
@@ -94,8 +95,9 @@ export class LiveMember {
   private live: LivePlan | null = null;
   private ops: Ops | null = null;
   private leaving = false;
-  /** Those who wait for a member's status, by its name. */
+  /** Those who wait for a member's status, or for its audit, by its name. */
   private readonly asking = new Map<string, ((status: MemberStatus | null) => void)[]>();
+  private readonly auditing = new Map<string, ((audit: readonly Holding[] | null) => void)[]>();
 
   /** @throws InputError where strangers could reach it */
   constructor(options: MemberOptions) {
@@ -187,15 +189,34 @@ export class LiveMember {
 
   /** What a member says of itself; null when it does not answer. Whatever it saw comes before. */
   ask(name: string, timeoutMs: number): Promise<MemberStatus | null> {
+    return this.question(this.asking, name, timeoutMs, ['status?']);
+  }
+
+  /** What an agent's store has, or what the leader believes that all have. */
+  audit(name: string, timeoutMs: number): Promise<readonly Holding[] | null> {
+    return this.question(this.auditing, name, timeoutMs, ['audit?']);
+  }
+
+  private question<T>(
+    all: Map<string, ((answer: T | null) => void)[]>,
+    name: string,
+    timeoutMs: number,
+    letter: HostLetter,
+  ): Promise<T | null> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(null), timeoutMs);
-      const waiting = this.asking.get(name) ?? [];
-      this.asking.set(name, waiting);
-      waiting.push((status) => {
+      const waiting = all.get(name) ?? [];
+      all.set(name, waiting);
+      const answered = (answer: T | null) => {
         clearTimeout(timer);
-        resolve(status);
-      });
-      this.say(name, ['status?']);
+        resolve(answer);
+      };
+      const timer = setTimeout(() => {
+        // An answer that comes later is none to the next question.
+        waiting.splice(waiting.indexOf(answered), 1);
+        resolve(null);
+      }, timeoutMs);
+      waiting.push(answered);
+      this.say(name, letter);
     });
   }
 
@@ -238,10 +259,7 @@ export class LiveMember {
       segment: this.machines?.segment ?? null,
       http: this.http,
     };
-    // There is one ingress; whoever else has the name of an agent is replaced.
-    const expected = role === 'ingress' ? ABSENT : ANY;
-    const put = await lease.put(MEMBERS + this.name, JSON.stringify(member), expected);
-    if (put === null) {
+    if (!(await this.enter(lease, member))) {
       await lease.end();
       throw new RegistryError(`another ${this.name} is at work`);
     }
@@ -249,6 +267,20 @@ export class LiveMember {
     this.ops?.ready(true);
     void lease.lost.then(() => this.renew(life, 'its membership was lost'));
     if (role === 'conductor') void this.stand(life);
+  }
+
+  /**
+   * There is one ingress; one that died, or could not take its entry away, is waited for. Whoever
+   * else has the name of an agent is replaced.
+   */
+  private async enter(lease: Lease, member: Member): Promise<boolean> {
+    const expected = member.role === 'ingress' ? ABSENT : ANY;
+    const untilMs = Date.now() + 2 * MEMBER_TTL_MS;
+    for (;;) {
+      const put = await lease.put(MEMBERS + this.name, JSON.stringify(member), expected);
+      if (put !== null || Date.now() > untilMs) return put !== null;
+      await sleep(RETRY_MS_MAX / 4);
+    }
   }
 
   private async openOps(): Promise<void> {
@@ -278,13 +310,15 @@ export class LiveMember {
   }
 
   private make(incarnation: number): Promise<Machines> {
-    const { role, node, onError } = this.options;
+    const { role, node, listen, token, onError } = this.options;
     return Machines.open({
       live: this.plan,
       name: this.name,
       role,
       node,
       incarnation,
+      host: hostPort(listen, '--listen').host,
+      token,
       links: this.links,
       membership: this.membership,
       reporter: this.reporter,
@@ -313,6 +347,10 @@ export class LiveMember {
         await this.begin();
       } catch (error) {
         this.warn(`it can't join: ${(error as Error).message}`);
+        if (this.options.role !== 'ingress') {
+          await this.machines?.close(false);
+          this.machines = null;
+        }
         await sleep(Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** tries));
       }
     }
@@ -414,6 +452,12 @@ export class LiveMember {
         this.reporter.flush();
         this.say(peer, ['status', this.status()]);
         return;
+      case 'audit?':
+        this.say(peer, ['audit', this.machines?.audit() ?? []]);
+        return;
+      case 'audit':
+        this.auditing.get(peer)?.shift()?.(letter[1]);
+        return;
       case 'status':
         this.asking.get(peer)?.shift()?.(letter[1]);
         return;
@@ -438,6 +482,7 @@ export class LiveMember {
   private reset(peer: string, cause: string): void {
     this.ops?.reset(peer, cause);
     for (const answer of this.asking.get(peer)?.splice(0) ?? []) answer(null);
+    for (const answer of this.auditing.get(peer)?.splice(0) ?? []) answer(null);
     if (peer === HUB) this.remote?.reset();
     this.machines?.process.reset(peer);
     if (this.life !== null && this.membership.get(peer) !== undefined) this.watchOther(peer);

@@ -19,6 +19,9 @@ export type Seen =
 const BATCH_MS = 100;
 const BATCH_MAX = 2000;
 
+/** Facts that metrics are made from, beside the ends of decode runs. */
+const TOLD: readonly Body['kind'][] = ['stepEnded', 'transferEnded', 'terminal'];
+
 const CACHED: readonly Mark[] = [Mark.hbmTokens, Mark.dramTokens, Mark.ssdTokens, Mark.peerTokens];
 
 export class Reporter implements Observer {
@@ -52,7 +55,7 @@ export class Reporter implements Observer {
       const { from, steps } = body;
       const gapsNs = body.gapsNs.slice(from, from + steps);
       this.add(['fact', atNs, to, { ...body, gapsNs, from: 0 }]);
-    } else if (body.kind === 'stepEnded' || body.kind === 'transferEnded') {
+    } else if (TOLD.includes(body.kind)) {
       this.add(['fact', atNs, to, body]);
     }
   }

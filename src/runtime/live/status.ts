@@ -21,6 +21,14 @@ export interface InstanceStatus {
   readonly decoding: number;
 }
 
+/** The readable blocks in the DRAM of a node, as its store or its conductor has them. */
+export interface Holding {
+  readonly node: number;
+  readonly blocks: number;
+  /** The same for the same blocks, whatever their order. */
+  readonly digest: number;
+}
+
 /** Of the machines that are there. */
 export interface MachineStatus {
   readonly tiers: readonly TierStatus[];

@@ -14,6 +14,8 @@ const TALK_CHARS = 2000;
 export interface ChildOptions {
   /** After `moontide`. */
   readonly args: readonly string[];
+  /** Before it all: a command that becomes the process, such as `ip netns exec NAME`. */
+  readonly within?: readonly string[];
   readonly token: string;
   /** What a death means now: another start, or the end of the whole. */
   readonly restarts: () => boolean;
@@ -60,9 +62,10 @@ export class Child {
   }
 
   private start(): ChildProcess {
-    const { args, token } = this.options;
+    const { args, token, within = [] } = this.options;
+    const [command, ...rest] = [...within, process.execPath, MAIN, ...args];
     const startMs = Date.now();
-    const child = spawn(process.execPath, [MAIN, ...args], {
+    const child = spawn(command, rest, {
       env: { ...process.env, MOONTIDE_TOKEN: token },
       // It ends when this process does: the pipe to its stdin breaks.
       stdio: ['pipe', 'ignore', 'pipe'],

@@ -12,6 +12,8 @@ import { stretched } from './stretch.ts';
 export interface ClusterRef {
   readonly registry: RegistryRef;
   readonly token: string;
+  /** Where its members reach this process; loopback where it is not given. */
+  readonly listen?: string;
 }
 
 export interface DriveOptions {
@@ -43,7 +45,7 @@ export async function drive(where: ClusterRef, options: DriveOptions): Promise<L
     name: 'ingress',
     role: 'ingress',
     node: -1,
-    listen: '127.0.0.1:0',
+    listen: where.listen ?? '127.0.0.1:0',
     token: where.token,
     tls: tlsFrom({}, process.env),
     registry: where.registry,

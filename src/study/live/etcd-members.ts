@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InputError } from '../../core/errors.ts';
 
+const LOOPBACK = '127.0.0.1';
 const START_MS = 30_000;
 const POLL_MS = 100;
 const ANSWER_MS = 2000;
@@ -49,13 +50,13 @@ export class EtcdMembers {
   }
 
   /** Starts `count` members and waits until they serve. @throws InputError without etcd */
-  static async start(count: number): Promise<EtcdMembers> {
+  static async start(count: number, host = LOOPBACK): Promise<EtcdMembers> {
     if (spawnSync('etcd', ['--version'], { stdio: 'ignore' }).status !== 0) {
       throw new InputError('found no etcd on the PATH: apt-get install etcd-server', '--etcd');
     }
     const folder = mkdtempSync(join(tmpdir(), 'moontide-etcd-'));
-    const ports = await freePorts(2 * count);
-    const url = (port: number) => `http://127.0.0.1:${port}`;
+    const ports = await freePorts(2 * count, host);
+    const url = (port: number) => `http://${host}:${port}`;
     const peers = Array.from({ length: count }, (_, i) => `m${i}=${url(ports[2 * i + 1])}`);
     const members = peers.map((_, i) => {
       const [client, peer] = [url(ports[2 * i]), url(ports[2 * i + 1])];
@@ -70,7 +71,7 @@ export class EtcdMembers {
     const endpoints = members.map((_, i) => url(ports[2 * i]));
     const cluster = new EtcdMembers(folder, endpoints, members);
     try {
-      await cluster.serves();
+      await cluster.served();
     } catch (error) {
       await cluster.stop();
       throw error;
@@ -113,7 +114,13 @@ export class EtcdMembers {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  private async serves(): Promise<void> {
+  /** Whether a member answers and knows who leads. */
+  async serves(member: number): Promise<boolean> {
+    const leader = (await this.status(member))?.leader ?? '0';
+    return leader !== '0';
+  }
+
+  private async served(): Promise<void> {
     for (let waitedMs = 0; waitedMs < START_MS; waitedMs += POLL_MS) {
       if ((await this.leader()) !== null) return;
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -153,13 +160,13 @@ function launch(args: readonly string[]): Member {
   return member;
 }
 
-/** Ports of loopback that were free a moment ago. */
-export async function freePorts(count: number): Promise<number[]> {
+/** Ports that were free a moment ago. */
+export async function freePorts(count: number, host = LOOPBACK): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, () => {
       const server = createServer();
       return new Promise<typeof server>((resolve) => {
-        server.listen(0, '127.0.0.1', () => resolve(server));
+        server.listen(0, host, () => resolve(server));
       });
     }),
   );

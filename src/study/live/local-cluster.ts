@@ -25,11 +25,21 @@ export interface LocalOptions {
   readonly listen?: string;
   /** Memory for objects on every node, as `store serve --dram` takes it; left out: no stores. */
   readonly store?: string;
+  /** Address of etcd's members; that of loopback where it is not given. */
+  readonly etcdHost?: string;
+  /** Where a process is to run and listen, by its name. */
+  readonly place?: (name: string) => Place;
   /** Whether what dies is started again, asked when it has died. */
   readonly restarts: () => boolean;
   /** A process ended that is not started again. */
   readonly onEnd: (error: Error) => void;
   readonly onWarning?: (message: string) => void;
+}
+
+/** A command that a process is started within, and where peers reach it. */
+export interface Place {
+  readonly within: readonly string[];
+  readonly listen: string;
 }
 
 export class LocalCluster {
@@ -59,7 +69,7 @@ export class LocalCluster {
   /** @throws InputError where etcd is wanted and missing */
   static async start(options: LocalOptions): Promise<LocalCluster> {
     const { spec, token, listen = '127.0.0.1:0' } = options;
-    const etcd = options.etcd > 0 ? await EtcdMembers.start(options.etcd) : null;
+    const etcd = options.etcd > 0 ? await EtcdMembers.start(options.etcd, options.etcdHost) : null;
     const hub =
       etcd === null ? await Hub.start(listen, { token, tls: tlsFrom({}, process.env) }) : null;
     const prefix = DEFAULT_PREFIX;
@@ -103,9 +113,11 @@ export class LocalCluster {
 
   private launch(name: string, args: readonly string[]): void {
     const { token, restarts, onEnd, onWarning = () => {} } = this.options;
-    const where = ['--registry', registryText(this.registry)];
+    const { within, listen } = this.options.place?.(name) ?? NOWHERE;
+    const where = ['--registry', registryText(this.registry), '--listen', listen];
     const child = new Child({
       args: [...args, ...where],
+      within,
       token,
       restarts,
       onEnd,
@@ -132,6 +144,8 @@ export class LocalCluster {
     await this.etcd?.stop();
   }
 }
+
+const NOWHERE: Place = { within: [], listen: '127.0.0.1:0' };
 
 /** Nodes between those that are started. */
 function spares(nodes: readonly number[]): number[] {

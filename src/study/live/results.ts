@@ -1,4 +1,5 @@
 /** What a live run was, from what its members saw and told. */
+import { Mark } from '../../core/host.ts';
 import { WORKLOAD } from '../../core/topology.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import { Recorder } from '../../metrics/recorder.ts';
@@ -43,6 +44,7 @@ export class RunRecord {
     const recorder = new Recorder(plan.topology, trace.requests);
     this.seen.sort((a, b) => a[1] - b[1]);
     for (const one of this.seen) observe(recorder, one, first, trace.requests);
+    this.settle(recorder, first);
     const grown = (of: (status: MemberStatus) => number) => grownBy(before, after, of);
     const result = summarise({
       recorder,
@@ -64,6 +66,19 @@ export class RunRecord {
         checksumFailures: this.wrongBytes,
       },
     };
+  }
+
+  /** Who ended a request may have died before it told; the ingress heard. */
+  private settle(recorder: Recorder, first: number): void {
+    const outcomes = recorder.column(Mark.outcome);
+    // The last that was heard of a request counts.
+    for (const [kind, atNs, at, body] of this.seen.toReversed()) {
+      if (kind !== 'fact' || body.kind !== 'terminal') continue;
+      const row = body.request - first;
+      if (!Number.isNaN(outcomes[row] ?? 0)) continue;
+      recorder.onMark(at, row, Mark.outcome, body.outcome);
+      recorder.column(Mark.finishedNs)[row] = atNs;
+    }
   }
 }
 

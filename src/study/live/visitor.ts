@@ -7,14 +7,14 @@ const FIRST_LOOK_MS = 10_000;
 
 /** Calls `visit` once who is there is known. */
 export async function visiting<T>(
-  { registry, token }: ClusterRef,
+  { registry, token, listen = '127.0.0.1:0' }: ClusterRef,
   visit: (visitor: LiveMember) => Promise<T>,
 ): Promise<T> {
   const visitor = new LiveMember({
     name: `visitor-${process.pid}`,
     role: 'client',
     node: -1,
-    listen: '127.0.0.1:0',
+    listen,
     token,
     tls: tlsFrom({}, process.env),
     registry,
