@@ -146,18 +146,23 @@ export interface Machine {
   handle(fact: Fact): void;
 }
 
+/** Lives of a machine that ids tell apart; one more shares its ids with one that is long dead. */
+const LIVES = 64;
+
 /**
  * Ids carry the incarnation of the machine that gives them, so that late facts of an earlier life
- * are known as such: id = incarnation * 2^32 + count.
+ * are known as such: id = count * LIVES + incarnation. They stay small: what becomes a larger
+ * number for the first time has V8 compile anew whatever handles it.
  */
 export class IdSource {
   private last: number;
 
   constructor(incarnation: number) {
-    this.last = incarnation * 2 ** 32;
+    this.last = incarnation % LIVES;
   }
 
   next(): number {
-    return ++this.last;
+    this.last += LIVES;
+    return this.last;
   }
 }

@@ -102,5 +102,5 @@ export function requestOf(key: number): number {
 }
 
 export function attemptOf(key: number): number {
-  return key % ATTEMPTS;
+  return key & (ATTEMPTS - 1);
 }

@@ -46,7 +46,7 @@ export class StoreNode extends Restorable implements Machine {
   private readonly leases: LeaseTable;
   private readonly fetches: PeerFetches;
   private readonly writes: PeerWrites;
-  private parkedBytes = 0;
+  private parkedTokens = 0;
 
   constructor(
     world: StoreWorld,
@@ -197,7 +197,7 @@ export class StoreNode extends Restorable implements Machine {
     assert(this.book.size === 0, 'a transfer is under way');
     assert(this.fetches.size === 0, 'a fetch is under way');
     assert(this.writes.size === 0, 'a write to or by a peer is under way');
-    assert(this.parkedBytes === 0, 'parked bytes are left');
+    assert(this.parkedTokens === 0, 'parked tokens are left');
     this.tiers.checkIdle();
   }
 
@@ -365,7 +365,7 @@ export class StoreNode extends Restorable implements Machine {
   private drop(memory: WorkingMemory, request: number, holding: Holding): boolean {
     holding.released = true;
     if (holding.moves > 0) return false;
-    this.parkedBytes -= holding.parkedBytes;
+    this.parkedTokens -= holding.parkedTokens;
     memory.drop(request, holding);
     return true;
   }
@@ -488,13 +488,13 @@ export class StoreNode extends Restorable implements Machine {
     const { request, attempt, instance, tokens } = body;
     const { world, book } = this;
     const holding = this.memory(instance).of(request, attempt);
-    const bytes = tokens * world.kv.bytesPerToken[Tier.dram];
-    if (holding === undefined || this.parkedBytes + bytes > world.settings.parkingBytes) {
+    const bytes = (this.parkedTokens + tokens) * world.kv.bytesPerToken[Tier.dram];
+    if (holding === undefined || bytes > world.settings.parkingBytes) {
       world.host.send(from, { kind: 'parked', request, attempt, ok: false });
       return;
     }
-    this.parkedBytes += bytes;
-    holding.parkedBytes = bytes;
+    this.parkedTokens += tokens;
+    holding.parkedTokens = tokens;
     holding.moves++;
     world.host.count(Count.parked, 1);
     book.start(
@@ -614,8 +614,8 @@ export class StoreNode extends Restorable implements Machine {
   private unparkEnded({ request, attempt, instance }: Moving): void {
     const holding = this.memory(instance).of(request, attempt);
     if (holding === undefined || holding.released) return;
-    this.parkedBytes -= holding.parkedBytes;
-    holding.parkedBytes = 0;
+    this.parkedTokens -= holding.parkedTokens;
+    holding.parkedTokens = 0;
     const to = this.world.addresses.instance(instance);
     this.world.host.send(to, { kind: 'unparked', request, attempt });
   }
@@ -678,7 +678,7 @@ export class StoreNode extends Restorable implements Machine {
     if (memory === undefined) return;
     this.fetches.dropOf(instance);
     this.writes.spoilOf(instance);
-    this.parkedBytes -= memory.releaseAll();
+    this.parkedTokens -= memory.releaseAll();
     memory.cache?.shrinkTo(0);
     this.serveWaiting(memory, nowNs);
   }

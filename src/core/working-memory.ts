@@ -20,8 +20,8 @@ export interface Holding {
   hbmBytes: number;
   /** Of these, pages that came while it decoded. */
   grownBytes: number;
-  /** DRAM where its KV is parked, bytes. */
-  parkedBytes: number;
+  /** Tokens whose KV is parked in DRAM. */
+  parkedTokens: number;
   /** Loads, saves and parkings under way; the space is free when it is released and these ended. */
   moves: number;
   released: boolean;
@@ -101,7 +101,7 @@ export class WorkingMemory {
       attempt,
       hbmBytes,
       grownBytes: 0,
-      parkedBytes: 0,
+      parkedTokens: 0,
       moves: 0,
       released: false,
       expiresNs,
@@ -216,20 +216,20 @@ export class WorkingMemory {
 
   /**
    * The instance died. Nobody waits any more, and what is held goes, at once or when the last move
-   * has ended. Answers the parked bytes of what went.
+   * has ended. Answers the parked tokens of what went.
    */
   releaseAll(): number {
     this.waiting.length = 0;
     this.waitingReserves = 0;
-    let parkedBytes = 0;
+    let parkedTokens = 0;
     for (const [key, holding] of this.holdings) {
       holding.released = true;
       if (holding.moves > 0) continue;
-      parkedBytes += holding.parkedBytes;
+      parkedTokens += holding.parkedTokens;
       this.freeHbm(holding);
       this.holdings.delete(key);
     }
-    return parkedBytes;
+    return parkedTokens;
   }
 
   wait(waiting: Waiting): void {
