@@ -5,7 +5,7 @@
 import { RandomStream } from '../config/streams.ts';
 import type { ClusterPlan } from '../config/wire.ts';
 import type { Place, Transfer } from '../core/host.ts';
-import type { RailEnd, RailPolicy, SliceEnd } from '../core/policy.ts';
+import type { RailEnd, RailPolicy, Rails, SliceEnd } from '../core/policy.ts';
 import { RAIL_REST_NS, RailTable } from '../core/rail-table.ts';
 import { Tier, type Topology } from '../core/topology.ts';
 
@@ -69,9 +69,9 @@ export class RailSpread {
   spread(nowNs: number, viewer: number, transfer: Transfer, bytes: number, slices: number): void {
     const { sliceBytes } = this.topology;
     const policy = this.policies[viewer];
-    if (policy.even !== true) this.refresh(viewer);
     const source = this.end(nowNs, viewer, transfer.source, transfer);
     const target = this.end(nowNs, viewer, transfer.target, transfer);
+    if (policy.even !== true) this.refresh(viewer, source.rails, target.rails);
     this.targets = target.rails.count;
     const size = source.rails.count * this.targets;
     if (this.pairs.length === size) this.pairs.fill(0);
@@ -150,16 +150,19 @@ export class RailSpread {
     return { rails, near: this.nearOf(place, transfer) };
   }
 
-  /** Sets what is queued to what the viewer's own shares have left. */
-  private refresh(viewer: number): void {
-    const tables = this.tables[viewer];
-    for (let node = 0; node < tables.length; node++) tables[node]?.queuedBytes.fill(0);
+  /** Sets what is queued on the rails of two nodes to what the viewer's own shares have left. */
+  private refresh(viewer: number, from: Rails, to: Rails): void {
+    from.queuedBytes.fill(0);
+    to.queuedBytes.fill(0);
     const live = this.live[viewer];
     for (let i = 0; i < live.length; i++) {
       const { source, sourceRail, target, targetRail } = live[i];
+      const fromSource = source === from || source === to;
+      const toTarget = target === from || target === to;
+      if (!fromSource && !toTarget) continue;
       const left = this.remaining(live[i]);
-      source.queuedBytes[sourceRail] += left;
-      target.queuedBytes[targetRail] += left;
+      if (fromSource) source.queuedBytes[sourceRail] += left;
+      if (toTarget) target.queuedBytes[targetRail] += left;
     }
   }
 }
