@@ -1,5 +1,6 @@
 /** Who may listen where, and mutual TLS between peers. */
 import { writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -13,7 +14,7 @@ import {
   type Tls,
   tlsFrom,
 } from '../../src/runtime/control/security.ts';
-import { HELLO, Peers, Stranger, until } from '../support/links.ts';
+import { HELLO, Peers, pause, Stranger, until } from '../support/links.ts';
 import { Authority, hasOpenssl, NO_OPENSSL } from '../support/pki.ts';
 
 const STRONG = '0123456789abcdef01234567';
@@ -75,9 +76,10 @@ suite(`mutual TLS (${NO_OPENSSL})`, () => {
   afterAll(() => authority.remove());
   afterEach(() => peers.close());
 
-  const add = (name: string, tls: Tls, token: string | null = null) =>
+  const add = (name: string, tls: Tls, token: string | null = null, helloMs = 5000) =>
     peers.add(name, {
       token,
+      helloMs,
       serverCredentials: serverCredentials({ token, tls }),
       channelCredentials: channelCredentials({ token, tls }),
     });
@@ -89,6 +91,20 @@ suite(`mutual TLS (${NO_OPENSSL})`, () => {
     b.links.send('a', 2);
     await until(() => a.got.length === 1 && b.got.length === 1);
     expect([...a.resets, ...b.resets]).toEqual([]);
+  });
+
+  it('puts out who shows no certificate, and nobody who did', async () => {
+    const any = loadTls(authority.issue(null));
+    const [a, b] = [await add('a', any), await add('b', any, null, 200)];
+    const silent = connect(b.port, '127.0.0.1').on('error', () => {});
+    a.links.send('b', 1);
+    await until(() => b.links.putOut === 1);
+    await pause(1000);
+    a.links.send('b', 2);
+    await until(() => b.got.length === 2);
+    expect([...a.resets, ...b.resets]).toEqual([]);
+    expect(b.links.putOut).toBe(1);
+    silent.destroy();
   });
 
   it('refuses who speaks under a name that is not in the certificate', async () => {
