@@ -306,6 +306,11 @@ export class PeerFetches {
     return fetched;
   }
 
+  /** An attempt of a request is over: the fetch of a later one goes on. */
+  release(request: number, attempt: number): void {
+    if (this.fetches.get(request)?.request.attempt === attempt) this.drop(request);
+  }
+
   /** The request was cancelled or came again. A move under way ends by itself: then its lease. */
   drop(request: number): void {
     const fetch = this.fetches.get(request);

@@ -350,7 +350,7 @@ export class StoreNode extends Restorable implements Machine {
   }
 
   private onRelease(nowNs: number, body: M.Release): void {
-    this.fetches.drop(body.request);
+    this.fetches.release(body.request, body.attempt);
     this.free(this.memory(body.instance), body.request, body.attempt, nowNs);
   }
 

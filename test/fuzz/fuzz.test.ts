@@ -34,9 +34,10 @@ const upTo = Array.from({ length: scenarios + 1 - from }, (_, i) => from + i);
  * Failed once. 1709: a successor took the cancel of a lost request for its client's; 1889: it gave
  * a lost attempt to a second instance; 2670: a save that a dead instance had asked for began; 2765:
  * an instance heard nothing of a dead one on its node; 4526: nobody asked again for decode space
- * that was forgotten with a dead instance; 4676: a drive gave its last bytes when it had failed.
+ * that was forgotten with a dead instance; 4676: a drive gave its last bytes when it had failed;
+ * 1260: the end of an attempt gave up the fetch of the next.
  */
-const FAILED_ONCE = [1709, 1889, 2670, 2765, 4526, 4676];
+const FAILED_ONCE = [1260, 1709, 1889, 2670, 2765, 4526, 4676];
 const seeds = only === undefined ? [...new Set([...upTo, ...FAILED_ONCE])] : [+only];
 
 /** Plays the scenario of a seed, and breaks more of its drives. */
