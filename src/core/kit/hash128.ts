@@ -9,8 +9,16 @@ let scratch = new Uint8Array(256);
 
 /** Hashes the UTF-8 bytes of `text`; lone surrogates are written as they are. */
 export function hashText(text: string, out: Int32Array, at: number): void {
-  if (scratch.length < 3 * text.length) scratch = new Uint8Array(6 * text.length);
-  hash128(scratch, utf8(text, scratch), 0, out, at);
+  const { length } = text;
+  if (scratch.length < 3 * length) scratch = new Uint8Array(6 * length);
+  const bytes = scratch;
+  let i = 0;
+  for (; i < length; i++) {
+    const code = text.charCodeAt(i);
+    if (code >= 0x80) break;
+    bytes[i] = code;
+  }
+  hash128(bytes, i === length ? length : utf8(text, bytes), 0, out, at);
 }
 
 /** Hashes `bytes[0, size)` into `out[at, at + 4)`. */

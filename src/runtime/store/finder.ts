@@ -44,6 +44,11 @@ export class Finder {
     const count = keys.length / KEY_WORDS;
     const sizes = new Float64Array(count).fill(ABSENT_SIZE);
     if (count === 0) return sizes;
+    const [only] = this.stores.all;
+    if (this.stores.all.length === 1 && count <= KEYS_MAX) {
+      const bytes = new Uint8Array(keys.buffer, keys.byteOffset, keys.byteLength);
+      return (await this.ask(only, bytes)).sizes;
+    }
     const all = Array.from({ length: count }, (_, i) => i);
     const asks = groups(all, KEYS_MAX, (i) => this.stores.first(keys, i));
     let failure: StoreError | null = null;
