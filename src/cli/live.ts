@@ -10,6 +10,7 @@ import { addStatus } from './live-status.ts';
 import { addUp } from './live-up.ts';
 import { addConfigOptions, numberOption } from './options.ts';
 import { printJson } from './output.ts';
+import { EXIT } from './problems.ts';
 
 const EXAMPLES = `
 Examples:
@@ -118,6 +119,9 @@ function addPart(live: Command, role: 'agent' | 'conductor', description: string
     .action((flags: PartFlags) => runPart(role, flags));
 }
 
+/** What a process may take to leave: its lease, its logs, what its SSD has under way. */
+const LEAVE_MS = 15_000;
+
 function warn(message: string): void {
   process.stderr.write(`moontide: ${message}\n`);
 }
@@ -178,8 +182,10 @@ async function runPart(role: 'agent' | 'conductor', flags: PartFlags): Promise<v
   // Whoever started it is gone.
   process.stdin.on('end', () => stop(null)).on('error', () => stop(null));
   process.stdin.resume();
-  await member.join();
+  member.join().catch(stop);
   const error = await stopped;
+  // A registry that answers no more keeps nobody here.
+  setTimeout(() => process.exit(EXIT.failed), LEAVE_MS).unref();
   await member.leave();
   process.stdin.destroy();
   if (error !== null) throw error;
