@@ -73,6 +73,8 @@ export class FactLogs {
   private readonly files: MachineFile[] = [];
   private timer: NodeJS.Timeout | null = null;
   private stopped = false;
+  /** The disk is too slow, and has not caught up yet. */
+  private isBehind = false;
   private statsText = '';
   private statsAtMs = 0;
 
@@ -112,6 +114,7 @@ export class FactLogs {
   /** More waits than may: facts are left out until the disk has caught up. */
   rest(): void {
     const { member, onWarning } = this.options;
+    this.isBehind = true;
     for (const file of this.files) file.rest();
     onWarning(`${member}: the disk is too slow for the fact logs, facts are missing in them`);
   }
@@ -142,7 +145,8 @@ export class FactLogs {
   private tick(): void {
     this.timer = null;
     for (const file of this.files) file.tick();
-    if (this.backlogBytes > this.limits.backlogBytes) this.rest();
+    if (this.backlogBytes === 0) this.isBehind = false;
+    else if (this.backlogBytes > this.limits.backlogBytes && !this.isBehind) this.rest();
     const nowMs = performance.now();
     if (nowMs - this.statsAtMs < STATS_MS || this.stopped) return;
     this.statsAtMs = nowMs;
