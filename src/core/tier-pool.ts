@@ -182,7 +182,7 @@ export class TierPool {
 
   /**
    * Gives up one block, for room that no block of this tier will take; false when all are pinned.
-   * Who needs the room can't wait for a policy that refuses for now: then the first slot goes.
+   * Where the policy answers REFUSE although a block may go, the first one that may goes.
    */
   evictOne(): boolean {
     if (this.makeRoom(NONE)) return true;

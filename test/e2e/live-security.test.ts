@@ -57,7 +57,7 @@ describeNative('a live cluster with certificates', () => {
   });
   afterAll(() => authority?.remove());
 
-  suite(`serves a trace (${NO_OPENSSL})`, () => {
+  suite(hasOpenssl ? 'serves a trace' : `serves a trace (${NO_OPENSSL})`, () => {
     const { cert, key, ca } = authority!.issue(null);
     const size = ['--nodes', '3', '--limit', '15', '--speed', '100', '--json'];
     const run = moontide(['live', 'replay', 'demo', ...size], {

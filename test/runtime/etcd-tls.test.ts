@@ -6,10 +6,11 @@ import { loadTls } from '../../src/runtime/control/security.ts';
 import { EtcdRegistry } from '../../src/runtime/registry/etcd.ts';
 import { ANY } from '../../src/runtime/registry/registry.ts';
 import { freePorts, hasEtcd, NO_ETCD } from '../support/etcd.ts';
-import { Authority, hasOpenssl } from '../support/pki.ts';
+import { Authority, hasOpenssl, NO_OPENSSL } from '../support/pki.ts';
 
-const there = (hasEtcd && hasOpenssl) || process.env.CI === 'true';
-describe.skipIf(!there)(`etcd with certificates (${NO_ETCD} openssl)`, () => {
+const missing = hasEtcd ? (hasOpenssl ? '' : ` (${NO_OPENSSL})`) : ` (${NO_ETCD})`;
+const skipped = missing !== '' && process.env.CI !== 'true';
+describe.skipIf(skipped)(`etcd with certificates${missing}`, () => {
   let authority: Authority;
   let etcd: ChildProcess;
   let endpoint: string;

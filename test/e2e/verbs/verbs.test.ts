@@ -92,7 +92,8 @@ function nodeShare(): string[] {
 const reason = obstacle();
 if (reason !== null && process.env.CI === 'true') throw new Error(`CI lacks: ${reason}`);
 
-describe.skipIf(reason !== null)(`verbs on Soft-RoCE (skipped: ${reason})`, () => {
+const suite = reason === null ? 'verbs on Soft-RoCE' : `verbs on Soft-RoCE (skipped: ${reason})`;
+describe.skipIf(reason !== null)(suite, () => {
   it('moves, stripes, survives a link and a target that fail, hosts a cluster', async () => {
     const [guest, target] = [await bundle(GUEST), await bundle(TARGET)];
     const scratch = mkdtempSync(join(tmpdir(), 'verbs-'));
