@@ -124,8 +124,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const agent = new StoreAgent({
     name: flags.name,
     listen: flags.listen,
-    token,
-    tls: tlsFrom(flags, process.env),
+    security: { token, tls: tlsFrom(flags, process.env) },
     registry: parseRegistry(flags.registry),
     settings: { ...STORE_DEFAULTS, ...settingsOf(flags) },
     onError: stop,

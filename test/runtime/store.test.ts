@@ -33,8 +33,7 @@ async function start(count: number): Promise<void> {
     const agent = new StoreAgent({
       name: `store-${i}`,
       listen: '127.0.0.1:0',
-      token: TOKEN,
-      tls: null,
+      security: { token: TOKEN, tls: null },
       registry: { hub: `127.0.0.1:${hub.port}` },
       settings: { ...STORE_DEFAULTS, slotBytes: SLOT_BYTES, dramBytes: SLOTS * SLOT_BYTES },
       onError: (error) => {

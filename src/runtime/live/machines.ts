@@ -39,9 +39,8 @@ export interface MachinesWorld {
   /** Of an agent, else -1. */
   readonly node: number;
   readonly incarnation: number;
-  /** Address on which peers reach the process, and what they all know. */
-  readonly host: string;
-  readonly token: string | null;
+  /** Of an agent, as peers reach them. */
+  readonly rails: readonly RailSpec[];
   readonly links: Links;
   readonly membership: Membership;
   readonly reporter: Reporter;
@@ -204,7 +203,7 @@ export class Machines {
   private openNode(): Promise<LiveNode> {
     const { addon, reason } = loadNative();
     if (addon === null) throw new Error(reason ?? '');
-    const { node, live, reporter, incarnation } = this.world;
+    const { rails, node, live, reporter, incarnation } = this.world;
     const { plan, spec } = live;
     const own = new Set(addressesOn(this.addresses, node));
     return LiveNode.open({
@@ -216,21 +215,13 @@ export class Machines {
         return this.cluster.stores[node];
       },
       process: this.process,
-      rails: spec.rails.map((rail) => this.reachable(rail)),
+      rails,
       blockBytes: spec.blockBytes,
       prefault: spec.prefault,
       incarnation,
       ssd: ssdOf(spec, node),
       onWrongByte: (what) => reporter.wrongByte(what),
     });
-  }
-
-  /** A TCP rail listens where the process does, and asks for the cluster's token. */
-  private reachable(rail: RailSpec): RailSpec {
-    const { host, token } = this.world;
-    if (rail.kind !== 'tcp') return rail;
-    const known = token === null ? {} : { token };
-    return { ...rail, options: { host, ...known, ...rail.options } };
   }
 
   /** The cluster whose machines of this process are here; null: none yet. */

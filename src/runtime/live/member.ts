@@ -5,21 +5,13 @@
  */
 import type { TraceColumns } from '../../core/trace-columns.ts';
 import type { Workload } from '../../core/workload.ts';
-import { type LinkProbe, Links } from '../control/links.ts';
-import {
-  channelCredentials,
-  checkBind,
-  etcdCredentials,
-  hostPort,
-  serverCredentials,
-  type Tls,
-} from '../control/security.ts';
+import { Channels, railsAt } from '../control/channels.ts';
+import type { LinkProbe, Links } from '../control/links.ts';
+import type { Security, Tls } from '../control/security.ts';
 import { Ops } from '../ops/ops.ts';
 import { type Campaign, campaign, type Leadership } from '../registry/election.ts';
-import { EtcdRegistry } from '../registry/etcd.ts';
-import { HUB, type RegistryRef } from '../registry/open.ts';
+import type { RegistryRef } from '../registry/open.ts';
 import { ABSENT, ANY, type Lease, type Registry, RegistryError } from '../registry/registry.ts';
-import { RemoteRegistry } from '../registry/served.ts';
 import { type HostLetter, hostLetterOf } from './letters.ts';
 import { Machines } from './machines.ts';
 import { Membership } from './membership.ts';
@@ -87,7 +79,7 @@ export class LiveMember {
   /** Where its metrics and status are, once it has joined; null: nowhere. */
   http: string | null = null;
   private readonly options: MemberOptions;
-  private readonly remote: RemoteRegistry | null;
+  private readonly channels: Channels;
   private readonly operations: Operations;
   private readonly startMs = Date.now();
   private life: Life | null = null;
@@ -103,42 +95,29 @@ export class LiveMember {
   constructor(options: MemberOptions) {
     this.options = options;
     this.name = options.name;
-    const security = { token: options.token, tls: options.tls ?? null };
-    checkBind(options.listen, security, '--listen');
-    this.links = new Links({
+    this.channels = new Channels({
       name: options.name,
-      life: Date.now(),
       listen: options.listen,
-      token: options.token,
-      serverCredentials: serverCredentials(security),
-      channelCredentials: channelCredentials(security),
-      endpointOf: (peer) => this.endpointOf(peer),
-      handler: {
-        onMessage: (peer, message) => this.receive(peer, message),
-        onReset: (peer, cause) => this.reset(peer, cause),
-      },
+      security: this.security,
+      registry: options.registry,
+      endpointOf: (peer) => this.membership.get(peer)?.endpoint ?? null,
+      onLetter: (peer, letter) => this.receive(peer, letter),
+      onReset: (peer, cause) => this.reset(peer, cause),
       probe: options.probe,
     });
+    this.links = this.channels.links;
+    this.registry = this.channels.registry;
     this.reporter = new Reporter((peer, seen) => this.say(peer, ['seen', seen]));
-    const { registry } = options;
-    if ('etcd' in registry) {
-      const { etcd: endpoints, prefix } = registry;
-      this.remote = null;
-      this.registry = new EtcdRegistry({
-        endpoints,
-        prefix,
-        credentials: etcdCredentials(security),
-      });
-    } else {
-      this.remote = new RemoteRegistry(HUB, (peer, letter) => this.links.send(peer, letter));
-      this.registry = this.remote;
-    }
     this.operations = new Operations({
       registry: this.registry,
       membership: this.membership,
       machines: () => this.machines,
       depart: (name) => this.say(name, ['depart']),
     });
+  }
+
+  private get security(): Security {
+    return { token: this.options.token, tls: this.options.tls ?? null };
   }
 
   /** Joins with its machines. The spec must be in the registry. */
@@ -230,8 +209,7 @@ export class LiveMember {
     this.reporter.flush();
     await this.machines?.close(true);
     if (life !== null) await this.giveUp(life);
-    await this.registry.close().catch(() => {});
-    await this.links.close();
+    await this.channels.close();
   }
 
   // --- lives ----------------------------------------------------------------------------------
@@ -310,15 +288,14 @@ export class LiveMember {
   }
 
   private make(incarnation: number): Promise<Machines> {
-    const { role, node, listen, token, onError } = this.options;
+    const { role, node, listen, onError } = this.options;
     return Machines.open({
       live: this.plan,
       name: this.name,
       role,
       node,
       incarnation,
-      host: hostPort(listen, '--listen').host,
-      token,
+      rails: railsAt(listen, this.security, this.plan.spec.rails),
       links: this.links,
       membership: this.membership,
       reporter: this.reporter,
@@ -430,17 +407,7 @@ export class LiveMember {
     if (this.membership.leader !== null) this.machines?.hearLeader();
   }
 
-  private endpointOf(peer: string): string | null {
-    const { registry } = this.options;
-    if (peer === HUB && 'hub' in registry) return registry.hub;
-    return this.membership.get(peer)?.endpoint ?? null;
-  }
-
   private receive(peer: string, letter: unknown): void {
-    if (Array.isArray(letter) && letter[0] === 'registry') {
-      if (peer === HUB) this.remote?.receive(letter[1]);
-      return;
-    }
     const word = hostLetterOf(letter);
     if (word === null) this.machines?.process.receive(peer, letter);
     else this.hear(peer, word);
@@ -483,7 +450,6 @@ export class LiveMember {
     this.ops?.reset(peer, cause);
     for (const answer of this.asking.get(peer)?.splice(0) ?? []) answer(null);
     for (const answer of this.auditing.get(peer)?.splice(0) ?? []) answer(null);
-    if (peer === HUB) this.remote?.reset();
     this.machines?.process.reset(peer);
     if (this.life !== null && this.membership.get(peer) !== undefined) this.watchOther(peer);
   }

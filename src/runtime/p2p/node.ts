@@ -14,7 +14,7 @@ import {
   Uploads,
 } from '../../core/swarm.ts';
 import type { Links } from '../control/links.ts';
-import { DataPlane, PLANE_DEFAULTS, type RailKind, type Segment } from '../data-plane.ts';
+import { DataPlane, PLANE_DEFAULTS, type RailSpec, type Segment } from '../data-plane.ts';
 import { type NativeAddon, Status } from '../native.ts';
 import type { Pool } from '../native-pool.ts';
 import { ANY, type Lease, type Registry } from '../registry/registry.ts';
@@ -44,7 +44,7 @@ export interface P2pNodeOptions {
   readonly held: Uint8Array;
   readonly origin: boolean;
   readonly policy: ShardPolicy;
-  readonly rails: readonly RailKind[];
+  readonly rails: readonly RailSpec[];
   readonly railPolicy: RailPolicy;
   readonly onError: (error: unknown) => void;
 }
@@ -112,7 +112,7 @@ export class P2pNode {
       this.resolveRemoved = resolve;
     });
     this.plane = new DataPlane(addon, railPolicy, PLANE_DEFAULTS);
-    for (const kind of rails) this.plane.addRail({ kind, bytesPerNs: null, options: {} });
+    for (const rail of rails) this.plane.addRail(rail);
     this.pool = this.plane.createPool({
       slotBytes: manifest.shardBytes,
       slots: SWARM_DEFAULTS.readsMax + 2 * UPLOADS_MAX,

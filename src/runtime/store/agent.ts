@@ -1,14 +1,14 @@
 /** A process that is a store and nothing else: joins the registry, serves clients, leaves. */
 import { InputError } from '../../core/errors.ts';
+import { type ChannelOptions, Channels, railsAt } from '../control/channels.ts';
 import { ANY, type Lease } from '../registry/registry.ts';
-import { type ChannelOptions, Channels, railsAt } from './channels.ts';
 import { StoreServer } from './server.ts';
 import { STORE_LETTER, STORE_TTL_MS, STORES, type StoreEntry, type StoreSettings } from './spec.ts';
 
 const RETRY_MS = 1000;
 
 export interface StoreAgentOptions
-  extends Pick<ChannelOptions, 'name' | 'listen' | 'token' | 'tls' | 'registry'> {
+  extends Pick<ChannelOptions, 'name' | 'listen' | 'security' | 'registry'> {
   readonly settings: StoreSettings;
   /** It can't go on. */
   readonly onError: (error: unknown) => void;
@@ -33,14 +33,14 @@ export class StoreAgent {
   }
 
   async join(): Promise<void> {
-    const { name, settings, onError } = this.options;
+    const { name, listen, security, settings, onError } = this.options;
     const { links } = this.channels;
     const endpoint = await this.channels.listen();
     const incarnation = await nextLife(this.channels, name);
     this.store = await StoreServer.open({
       name,
       incarnation,
-      settings: { ...settings, rails: railsAt(this.options, settings.rails) },
+      settings: { ...settings, rails: railsAt(listen, security, settings.rails) },
       say: (peer, message) => links.send(peer, [STORE_LETTER, message]),
       onError,
     });

@@ -9,13 +9,13 @@ import { InputError } from '../../core/errors.ts';
 import type { ListedObject, ObjectsFound, ObjectsListed } from '../../core/object-messages.ts';
 import { slotsOf } from '../../core/object-store.ts';
 import { Pin } from '../../core/topology.ts';
+import { Channels, railsAt } from '../control/channels.ts';
 import type { Tls } from '../control/security.ts';
 import { DataPlane, PLANE_DEFAULTS, type RailSpec } from '../data-plane.ts';
 import { loadNative } from '../native.ts';
 import type { RegistryRef } from '../registry/open.ts';
 import { ANY, type Lease } from '../registry/registry.ts';
 import { Buffers, type StoreBuffer } from './buffers.ts';
-import { Channels, railsAt } from './channels.ts';
 import { StoreError } from './errors.ts';
 import { Finder } from './finder.ts';
 import { groups, keysOf, pick } from './keys.ts';
@@ -120,19 +120,19 @@ export class StoreClient {
     const stores: Stores = new Stores(plane, options.timeoutMs, (store, ask) =>
       channels.links.send(store, [STORE_LETTER, ask]),
     );
+    const security = { token: options.token, tls: options.tls };
     const name = `client-${process.pid}-${randomBytes(6).toString('hex')}`;
     const channels = new Channels({
       name,
       listen: options.listen,
-      token: options.token,
-      tls: options.tls,
+      security,
       registry: options.registry,
       endpointOf: (peer) => stores.get(peer)?.entry.endpoint ?? null,
       onLetter: (peer, letter) => stores.receive(answerOf(peer, letter, stores)),
       onReset: (peer) => stores.lost(peer),
     });
     try {
-      for (const rail of railsAt(options, options.rails)) plane.addRail(rail);
+      for (const rail of railsAt(options.listen, security, options.rails)) plane.addRail(rail);
       const lease = await join(channels, stores, name);
       const { slotBytes } = stores.all[0].entry;
       const slots = Math.max(1, Math.floor(options.poolBytes / slotBytes));

@@ -6,15 +6,10 @@ import { importBuiltin } from '../../config/builtin-policies.ts';
 import { shardPolicy } from '../../config/shard-policies.ts';
 import { InputError } from '../../core/errors.ts';
 import type { RailPolicy } from '../../core/policy.ts';
-import { Links } from '../../runtime/control/links.ts';
-import {
-  channelCredentials,
-  checkBind,
-  etcdCredentials,
-  type Security,
-  serverCredentials,
-} from '../../runtime/control/security.ts';
-import { RAIL_KINDS, type RailKind } from '../../runtime/data-plane.ts';
+import { Channels, railsAt } from '../../runtime/control/channels.ts';
+import type { Links } from '../../runtime/control/links.ts';
+import type { Security } from '../../runtime/control/security.ts';
+import { RAIL_KINDS, type RailKind, type RailSpec } from '../../runtime/data-plane.ts';
 import { loadNative, type NativeAddon } from '../../runtime/native.ts';
 import { FileSet } from '../../runtime/p2p/file-set.ts';
 import {
@@ -29,10 +24,8 @@ import {
   shardLength,
 } from '../../runtime/p2p/manifest.ts';
 import { P2pNode } from '../../runtime/p2p/node.ts';
-import { EtcdRegistry } from '../../runtime/registry/etcd.ts';
 import { HUB, type RegistryRef } from '../../runtime/registry/open.ts';
 import { ABSENT, type Registry } from '../../runtime/registry/registry.ts';
-import { RegistryServer, RemoteRegistry } from '../../runtime/registry/served.ts';
 
 const LAST_WORD_MS = 300;
 
@@ -57,59 +50,35 @@ export interface P2pSession {
 
 /** @throws InputError where strangers could reach it */
 export async function openSession(options: P2pOptions): Promise<P2pSession> {
-  const { registry: ref, security, listen } = options;
-  checkBind(listen, security, '--listen');
-  const name = ref === null ? HUB : `p2p-${randomBytes(8).toString('hex')}`;
-  const hub = ref !== null && 'hub' in ref ? ref.hub : null;
-  const say = (peer: string, letter: unknown) => links.send(peer, letter);
-  const server = ref === null ? new RegistryServer(say) : null;
-  const remote = hub === null ? null : new RemoteRegistry(HUB, say);
-  const links: Links = new Links({
+  const { registry, security, listen } = options;
+  const name = registry === null ? HUB : `p2p-${randomBytes(8).toString('hex')}`;
+  const channels = new Channels({
     name,
-    life: Date.now(),
     listen,
-    token: security.token,
-    serverCredentials: serverCredentials(security),
-    channelCredentials: channelCredentials(security),
-    endpointOf: (peer) => (peer === HUB ? hub : null) ?? session.node?.endpointOf(peer) ?? null,
-    handler: {
-      onMessage: (peer, letter) => {
-        if (!Array.isArray(letter)) return;
-        if (letter[0] === 'p2p') session.node?.receive(peer, letter[1]);
-        else if (letter[0] !== 'registry') return;
-        else if (server !== null) server.receive(peer, letter[1]);
-        else if (peer === HUB) remote?.receive(letter[1]);
-      },
-      onReset: (peer) => {
-        server?.reset(peer);
-        if (peer === HUB) remote?.reset();
-        session.node?.reset(peer);
-      },
+    security,
+    registry,
+    endpointOf: (peer) => session.node?.endpointOf(peer) ?? null,
+    onLetter: (peer, letter) => {
+      if (Array.isArray(letter) && letter[0] === 'p2p') session.node?.receive(peer, letter[1]);
     },
+    onReset: (peer) => session.node?.reset(peer),
   });
   const session: P2pSession = {
     name,
-    links,
-    registry: server?.registry ?? remote ?? etcd(ref, security),
+    links: channels.links,
+    registry: channels.registry,
     served: null,
     node: null,
     close: async () => {
       await session.node?.close();
-      // Whoever watches the registry that ends here hears the last of it.
-      if (server === null) await session.registry.close().catch(() => {});
-      else await new Promise((heard) => setTimeout(heard, LAST_WORD_MS));
-      await links.close();
+      // Whoever watches a registry that ends here hears the last of it.
+      if (registry === null) await new Promise((heard) => setTimeout(heard, LAST_WORD_MS));
+      await channels.close();
     },
   };
-  const port = await links.listen();
-  if (server === null) return session;
-  return Object.assign(session, { served: `hub://${hostOf(listen)}:${port}` });
-}
-
-function etcd(ref: RegistryRef | null, security: Security): Registry {
-  if (ref === null || !('etcd' in ref)) throw new Error('no registry');
-  const credentials = etcdCredentials(security);
-  return new EtcdRegistry({ endpoints: ref.etcd, prefix: ref.prefix, credentials });
+  const endpoint = await channels.listen();
+  if (registry !== null) return session;
+  return Object.assign(session, { served: `hub://${endpoint}` });
 }
 
 const hostOf = (listen: string): string => listen.slice(0, listen.lastIndexOf(':'));
@@ -207,7 +176,7 @@ async function start(
     registry: session.registry,
     host: hostOf(options.listen),
     policy: shardPolicy(policy).create(),
-    rails: options.rails.map(railKind),
+    rails: railsOf(options),
     railPolicy: even.create({ random: () => 0.5 }, {}),
     onError: (error) => {
       throw error;
@@ -247,6 +216,11 @@ export async function removeObject(registry: Registry, name: string): Promise<vo
   const entry = await registry.get(OBJECTS + checkName(name));
   if (entry === null) throw new InputError(`found no object ${name}: moontide p2p list shows them`);
   await registry.remove(OBJECTS + name, entry.revision);
+}
+
+function railsOf({ listen, security, rails }: P2pOptions): RailSpec[] {
+  const specs = rails.map((rail) => ({ kind: railKind(rail), bytesPerNs: null, options: {} }));
+  return railsAt(listen, security, specs);
 }
 
 function railKind(text: string): RailKind {

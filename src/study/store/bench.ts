@@ -104,13 +104,13 @@ async function withOwnStore(
   work: (client: StoreClient) => Promise<void>,
 ): Promise<void> {
   const token = 'bench';
-  const hub = await Hub.start('127.0.0.1:0', { token, tls: null });
+  const security = { token, tls: null };
+  const hub = await Hub.start('127.0.0.1:0', security);
   const registry = { hub: `127.0.0.1:${hub.port}` };
   const agent = new StoreAgent({
     name: 'store',
     listen: '127.0.0.1:0',
-    token,
-    tls: null,
+    security,
     registry,
     settings: { ...STORE_DEFAULTS, slotBytes, dramBytes: STORE_BYTES },
     onError: () => {},
