@@ -52,6 +52,20 @@ const apart = {
   },
 };
 
+/**
+ * commander loads node:child_process, and that the whole of node:net, for commands that are files
+ * of their own; there are none here.
+ */
+const noChildren = {
+  name: 'no-children',
+  setup(esbuild) {
+    const ofCommander = ({ path, importer }) =>
+      importer.includes('/commander/') ? { path, namespace: 'no-children' } : undefined;
+    esbuild.onResolve({ filter: /^node:child_process$/ }, ofCommander);
+    esbuild.onLoad({ filter: /.*/, namespace: 'no-children' }, () => ({ contents: '' }));
+  },
+};
+
 const common = {
   absWorkingDir: root,
   bundle: true,
@@ -76,7 +90,7 @@ const result = await build({
   write: false,
   external: ['cli-progress', 'esbuild', 'etcd3', '@*'],
   define: { 'import.meta.url': 'moduleUrl' },
-  plugins: [builtinPolicies, apart],
+  plugins: [builtinPolicies, apart, noChildren],
 });
 // What is imported at run time (a user's policy) goes through the launcher: code from a cache
 // can't import. esbuild has turned every other import() into a call within the file.

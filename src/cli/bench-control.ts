@@ -1,5 +1,4 @@
 /** `moontide bench control`: decisions per second of the real conductor. */
-import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
 import type { ControlResult } from '../study/bench/control.ts';
 import { numberOption } from './options.ts';
@@ -57,6 +56,7 @@ export function addControlBench(program: Command, bench: Command): void {
 async function runControlBench(given: Flags): Promise<void> {
   if (given.part !== undefined) {
     const { runConductor } = await import('../study/bench/control-conductor.ts');
+    const { createInterface } = await import('node:readline');
     const orders = createInterface({ input: process.stdin });
     await runConductor(JSON.parse(given.part), orders, (line) => process.stdout.write(`${line}\n`));
     return;

@@ -5,23 +5,29 @@
 import alea, { type Alea, type AleaState } from 'seedrandom/lib/alea.js';
 
 export class RandomStream {
-  private readonly generator: Alea;
+  private readonly seed: string;
+  /** Made when first asked: most streams of a cluster are offered to policies that draw nothing. */
+  private generator: Alea | null = null;
 
   constructor(seed: number, name: string) {
-    this.generator = alea(`${seed}/${name}`, { state: true });
+    this.seed = `${seed}/${name}`;
   }
 
   /** Uniform in [0, 1), 32 bits. */
   next(): number {
-    return this.generator();
+    return (this.generator ?? this.start())();
   }
 
   saveState(): unknown {
-    return this.generator.state();
+    return (this.generator ?? this.start()).state();
   }
 
   loadState(state: unknown): void {
-    const restored = alea('', { state: state as AleaState });
-    Object.assign(this, { generator: restored });
+    this.generator = alea('', { state: state as AleaState });
+  }
+
+  private start(): Alea {
+    this.generator = alea(this.seed, { state: true });
+    return this.generator;
   }
 }

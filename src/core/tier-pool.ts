@@ -49,6 +49,7 @@ export class TierPool {
   private softPins = 0;
   /** Leased, filling and pinned slots. */
   private readonly pinned: { count: number; readonly flags: Uint8Array };
+  /** Entry i: a free slot less capacitySlots - 1 - i, so that zeros are all slots, 0 on top. */
   private readonly freeSlots: Int32Array;
   private freeCount: number;
   /** Slot of each block, plus one; 0 when it is not here. Grows with the block ids. */
@@ -75,7 +76,6 @@ export class TierPool {
     this.pinned = { count: 0, flags: new Uint8Array(capacitySlots) };
     this.policy = policy;
     this.freeSlots = new Int32Array(capacitySlots);
-    for (let i = 0; i < capacitySlots; i++) this.freeSlots[i] = capacitySlots - 1 - i;
     this.freeCount = capacitySlots;
     this.slotOf = new Int32Array(Math.max(1, blocks));
   }
@@ -167,7 +167,8 @@ export class TierPool {
     this.evictAll(this.policy.reclaim?.(full ? 1 : 0, this.pinned), full);
     if (this.freeCount === 0 && !this.makeRoom(block)) return NONE;
     if (parent !== NONE && this.blocks[parentSlot] !== parent) parentSlot = NONE;
-    const slot = this.freeSlots[--this.freeCount];
+    const top = --this.freeCount;
+    const slot = this.freeSlots[top] + this.capacitySlots - 1 - top;
     this.generations[slot]++;
     this.blocks[slot] = block;
     this.parents[slot] = parent;
@@ -351,7 +352,8 @@ export class TierPool {
   private free(slot: number): void {
     this.blocks[slot] = NONE;
     this.states[slot] = SlotState.free;
-    this.freeSlots[this.freeCount++] = slot;
+    this.freeSlots[this.freeCount] = slot - this.capacitySlots + 1 + this.freeCount;
+    this.freeCount++;
     if (this.pinned.flags[slot] !== 0) this.updatePin(slot);
   }
 
