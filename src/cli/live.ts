@@ -22,7 +22,8 @@ const SECURITY = `
 The token of the cluster is read from MOONTIDE_TOKEN. Beyond loopback it needs 24 random characters
 (openssl rand -hex 16), or all members need certificates of one authority; the files can be given
 as MOONTIDE_TLS_CERT, MOONTIDE_TLS_KEY and MOONTIDE_TLS_CA too. A certificate with the URI
-moontide://NAME is for the member NAME alone. etcd is asked with the same certificate.`;
+moontide://NAME is for the member NAME alone. etcd is asked with the same certificate.
+MOONTIDE_WIRE=grpc makes a process dial the others over gRPC; it takes that in any case.`;
 
 interface ReplayFlags extends ConfigOptions {
   readonly config: string;

@@ -65,8 +65,28 @@ export type TypedArrayClass = (typeof TYPED_ARRAYS)[number];
 
 /** Keys of objects as a tree, so that a shape is found without joining its keys. */
 class ShapeNode {
-  id = -1;
-  readonly next = new Map<string, ShapeNode>();
+  private id = -1;
+  private readonly next = new Map<string, ShapeNode>();
+
+  /** The number of a shape; -1: it has none. */
+  find(keys: readonly string[]): number {
+    let node: ShapeNode | undefined = this;
+    for (let i = 0; i < keys.length && node !== undefined; i++) node = node.next.get(keys[i]);
+    return node?.id ?? -1;
+  }
+
+  add(keys: readonly string[], id: number): void {
+    let node: ShapeNode = this;
+    for (const key of keys) {
+      let next = node.next.get(key);
+      if (next === undefined) {
+        next = new ShapeNode();
+        node.next.set(key, next);
+      }
+      node = next;
+    }
+    node.id = id;
+  }
 }
 
 /** Keys that a plain object cannot be given by assignment. */
@@ -108,6 +128,11 @@ export class Encoder extends ByteWriter {
     }
   }
 
+  /** Whether a string, or keys, of so many characters get a number after so many others. */
+  protected keeps(_known: number, _chars: number): boolean {
+    return true;
+  }
+
   protected object(value: object): void {
     if (Array.isArray(value)) this.array(value);
     else if (ArrayBuffer.isView(value)) this.typedArray(value);
@@ -139,7 +164,7 @@ export class Encoder extends ByteWriter {
       this.varint(known);
       return;
     }
-    this.strings.set(value, this.strings.size);
+    if (this.keeps(this.strings.size, value.length)) this.strings.set(value, this.strings.size);
     this.byte(Tag.newString);
     this.text(value);
   }
@@ -153,22 +178,18 @@ export class Encoder extends ByteWriter {
 
   /** A list of keys, in full the first time. */
   protected shape(keys: readonly string[]): void {
-    let node = this.shapes;
-    for (const key of keys) {
-      let next = node.next.get(key);
-      if (next === undefined) {
-        if (key === FORBIDDEN_KEY) throw new Error(`an object with the key ${key} has no bytes`);
-        next = new ShapeNode();
-        node.next.set(key, next);
-      }
-      node = next;
-    }
-    if (node.id >= 0) {
+    const known = this.shapes.find(keys);
+    if (known >= 0) {
       this.byte(Tag.knownShape);
-      this.varint(node.id);
+      this.varint(known);
       return;
     }
-    node.id = this.shapeCount++;
+    let chars = 0;
+    for (const key of keys) {
+      if (key === FORBIDDEN_KEY) throw new Error(`an object with the key ${key} has no bytes`);
+      chars += key.length;
+    }
+    if (this.keeps(this.shapeCount, chars)) this.shapes.add(keys, this.shapeCount++);
     this.byte(Tag.newShape);
     this.varint(keys.length);
     for (const key of keys) this.text(key);
@@ -262,13 +283,23 @@ export class Decoder extends ByteReader {
       case Tag.float:
         return this.float();
       case Tag.newString:
-        this.strings.push(this.text());
-        return this.strings[this.strings.length - 1];
+        return this.newString();
       case Tag.knownString:
         return this.known(this.strings, 'string');
       default:
         return this.object(tag, like);
     }
+  }
+
+  /** As the Encoder's. */
+  protected keeps(_known: number, _chars: number): boolean {
+    return true;
+  }
+
+  private newString(): string {
+    const text = this.text();
+    if (this.keeps(this.strings.length, text.length)) this.strings.push(text);
+    return text;
   }
 
   protected object(tag: number, like: unknown): unknown {
@@ -316,12 +347,14 @@ export class Decoder extends ByteReader {
     if (tag === Tag.knownShape) return this.known(this.shapes, 'shape');
     if (tag !== Tag.newShape) this.fail(`byte 0x${tag.toString(16)}`, 'keys');
     const keys: string[] = [];
+    let chars = 0;
     for (let left = this.length(); left > 0; left--) {
       const key = this.text();
       if (key === FORBIDDEN_KEY) this.fail(`the key ${key}`, 'another');
       keys.push(key);
+      chars += key.length;
     }
-    this.shapes.push(keys);
+    if (this.keeps(this.shapes.length, chars)) this.shapes.push(keys);
     return keys;
   }
 

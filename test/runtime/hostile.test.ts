@@ -1,10 +1,25 @@
 /** What clients that mean harm, or are broken, can do to a process: end their own channel. */
-import { connect, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { encode } from '../../src/core/codec.ts';
-import { encodeFrame, FRAME_BYTES_MAX } from '../../src/runtime/control/frames.ts';
+import {
+  FRAME_BYTES_MAX,
+  FRAME_ROOM_BYTES,
+  FrameWriter,
+} from '../../src/runtime/control/frames.ts';
+import { MAGIC, Part } from '../../src/runtime/control/socket-wire.ts';
+import { WIRE_NAMES, type WireName } from '../../src/runtime/control/wires.ts';
 import { RegistryServer } from '../../src/runtime/registry/served.ts';
-import { HELLO, Peers, pause, Stranger, until } from '../support/links.ts';
+import {
+  frameOf,
+  HELLO,
+  Peers,
+  partOf,
+  pause,
+  type Stranger,
+  strangerOn,
+  until,
+} from '../support/links.ts';
 
 const peers = new Peers();
 const sockets: Socket[] = [];
@@ -17,8 +32,8 @@ function dial(port: number): Socket {
   return socket;
 }
 
-function stranger(port: number): Stranger {
-  const made = new Stranger(port);
+function stranger(port: number, wire: WireName): Stranger {
+  const made = strangerOn(wire, port);
   strangers.push(made);
   return made;
 }
@@ -79,19 +94,21 @@ describe('strangers', () => {
     await until(() => b.got.length === 1);
     expect(b.links.putOut).toBeGreaterThanOrEqual(400 - 128);
   });
+});
 
+describe.each(WIRE_NAMES)('strangers on the wire %s', (wire) => {
   it.each([
-    ['another version', { 'moontide-protocol': '99' }, 'found protocol 99, expected 2'],
-    ['no version', { 'moontide-protocol': '' }, 'found protocol none, expected 2'],
-    ['no token', { 'moontide-token': '' }, 'wrong token'],
-    ['a token that begins right', { 'moontide-token': 'secre' }, 'wrong token'],
-    ['a path for a name', { 'moontide-name': '../x' }, 'no name'],
-    ['a life that is no number', { 'moontide-life': '1e9' }, 'no life'],
-    ['no stream', { 'moontide-stream': '' }, 'no stream'],
-    ['an endpoint with a path', { 'moontide-endpoint': '127.0.0.1:1/x' }, 'no endpoint'],
+    ['another version', { protocol: '99' }, 'found protocol 99, expected 3'],
+    ['no version', { protocol: '' }, 'found protocol none, expected 3'],
+    ['no token', { token: '' }, 'wrong token'],
+    ['a token that begins right', { token: 'secre' }, 'wrong token'],
+    ['a path for a name', { name: '../x' }, 'no name'],
+    ['a life that is no number', { life: '1e9' }, 'no life'],
+    ['no stream', { stream: '' }, 'no stream'],
+    ['an endpoint with a path', { endpoint: '127.0.0.1:1/x' }, 'no endpoint'],
   ])('with %s are refused', async (_, headers, why) => {
     const b = await peers.add('b');
-    expect(await stranger(b.port).say({ ...HELLO, ...headers }, [])).toBe(why);
+    expect(await stranger(b.port, wire).say({ ...HELLO, ...headers }, [])).toBe(why);
     expect(b.links.counts.refused).toBe(1);
     expect(b.resets).toEqual([]);
   });
@@ -105,17 +122,17 @@ const DEEP = Buffer.from([
 /** Six bytes that ask for 1 GiB: a run of 2^27 doubles. */
 const WIDE = Buffer.from([1, 0x8e, 8, 0x80, 0x80, 0x80, 0x40, 0x80, 0x80, 0x80, 0x40, 0]);
 
-describe('who has the token', () => {
+describe.each(WIRE_NAMES)('who has the token, on the wire %s,', (wire) => {
   it.each([
     ['bytes that are no values', Buffer.from([1, 0x89, 0xff, 0xff]), /found/],
-    ['no list', encodeFrame(1, 'x' as never), /no list of messages/],
+    ['no list', frameOf(1, 'x'), /no list of messages/],
     ['values without end', DEEP, /at most 16 levels/],
     ['arrays without end', WIDE, /at most 16777216/],
-    ['bytes after the messages', Buffer.concat([encodeFrame(1, []), Buffer.of(0)]), /the end/],
-    ['another frame than the first', encodeFrame(2, ['x']), /found frame 2, expected 1/],
+    ['bytes after the messages', Buffer.concat([frameOf(1, []), Buffer.of(0)]), /the end/],
+    ['another frame than the first', frameOf(2, ['x']), /found frame 2, expected 1/],
   ])('and sends %s loses the channel', async (_, frame, why) => {
     const b = await peers.add('b');
-    void stranger(b.port).say(HELLO, [frame]);
+    void stranger(b.port, wire).say(HELLO, [frame]);
     await until(() => b.resets.length === 1);
     expect(b.resets[0]).toMatch(/^stranger: it sent nonsense/);
     expect(b.resets[0]).toMatch(why);
@@ -126,8 +143,8 @@ describe('who has the token', () => {
 
   it('and sends a frame again loses the channel', async () => {
     const b = await peers.add('b');
-    const frame = encodeFrame(1, ['once']);
-    void stranger(b.port).say(HELLO, [frame, frame]);
+    const frame = frameOf(1, ['once']);
+    void stranger(b.port, wire).say(HELLO, [frame, frame]);
     await until(() => b.resets.length === 1);
     expect(b.got).toEqual(['once']);
     expect(b.resets[0]).toMatch(/found frame 1, expected 2/);
@@ -135,20 +152,18 @@ describe('who has the token', () => {
 
   it('and sends a frame that is too large loses the channel', async () => {
     const b = await peers.add('b');
-    const ended = stranger(b.port).say(HELLO, [Buffer.alloc(FRAME_BYTES_MAX + 1)]);
-    expect(await ended).toMatch(/larger than max|RESOURCE_EXHAUSTED|message/i);
+    const ended = stranger(b.port, wire).say(HELLO, [Buffer.alloc(FRAME_BYTES_MAX + 1)]);
+    expect(await ended).toMatch(/larger than max|RESOURCE_EXHAUSTED|message|at most/i);
     expect(b.got).toEqual([]);
   }, 20_000);
 
   it('and plays back a recorded stream is refused', async () => {
     const b = await peers.add('b');
-    const one = stranger(b.port);
-    void one.say({ ...HELLO, 'moontide-life': '7', 'moontide-stream': '3' }, [encodeFrame(1, [1])]);
+    const one = stranger(b.port, wire);
+    void one.say({ ...HELLO, life: '7', stream: '3' }, [frameOf(1, [1])]);
     await until(() => b.got.length === 1);
     const again = (life: string, stream: string) =>
-      one.say({ ...HELLO, 'moontide-life': life, 'moontide-stream': stream }, [
-        encodeFrame(1, [1]),
-      ]);
+      one.say({ ...HELLO, life: life, stream: stream }, [frameOf(1, [1])]);
     expect(await again('7', '3')).toBe('an earlier stream');
     expect(await again('6', '9')).toBe('an earlier life');
     expect(b.resets).toEqual([]);
@@ -166,9 +181,109 @@ describe('who has the token', () => {
       },
     });
     const resets: string[] = [];
-    void stranger(b.port).say(HELLO, [encodeFrame(1, ['x'])]);
+    void stranger(b.port, wire).say(HELLO, [frameOf(1, ['x'])]);
     await until(() => resets.length === 1);
     expect(resets[0]).toBe('stranger: it sent nonsense: TypeError: x is not a function');
+  });
+});
+
+describe('on the lean wire, connections that', () => {
+  const hello = partOf(Part.hello, encode(HELLO));
+
+  it.each([
+    ['begin with another word', [Buffer.from('moonshot'), hello]],
+    ['say nothing of themselves', [MAGIC, partOf(Part.frame, frameOf(1, ['x']))]],
+    ['say it at length', [MAGIC, partOf(Part.hello, encode({ ...HELLO, more: 'x'.repeat(5000) }))]],
+    ['say it in other words', [MAGIC, partOf(Part.hello, encode({ ...HELLO, life: 1 }))]],
+    ['say it in no words', [MAGIC, partOf(Part.hello, Buffer.of(0x89, 0xff, 0xff))]],
+  ])('%s are closed', async (_, bytes) => {
+    const b = await peers.add('b');
+    const socket = dial(b.port).resume();
+    let closed = false;
+    socket.on('close', () => {
+      closed = true;
+    });
+    for (const some of bytes) socket.write(some);
+    await until(() => closed);
+    expect([b.got, b.resets]).toEqual([[], []]);
+  });
+
+  it.each([
+    ['a second hello', [hello], /found part 1/],
+    ['a kind of part that is none', [partOf(7, Buffer.alloc(3))], /found part 7/],
+    ['half a frame, then nothing', [partOf(Part.frame, frameOf(1, ['x'])).subarray(0, 5)], /ended/],
+  ])('go on with %s lose the channel', async (_, bytes, why) => {
+    const b = await peers.add('b');
+    const socket = dial(b.port).resume();
+    for (const some of [MAGIC, hello, ...bytes]) socket.write(some);
+    socket.end();
+    await until(() => b.resets.length === 1);
+    expect(b.resets[0]).toMatch(why);
+    expect(b.got).toEqual([]);
+  });
+
+  it('come byte by byte are understood', async () => {
+    const b = await peers.add('b');
+    const socket = dial(b.port).resume().setNoDelay(true);
+    const text = 'x'.repeat(50);
+    const writer = new FrameWriter();
+    const frames = [['a'], [text, text], ['c', 'a']].map((some) => writer.frame(some));
+    const parts = frames.map((frame) => partOf(Part.frame, frame.subarray(FRAME_ROOM_BYTES)));
+    const all = [MAGIC, hello, ...parts];
+    for (const byte of Buffer.concat(all)) {
+      socket.write(Buffer.of(byte));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await until(() => b.got.length === 5);
+    expect(b.got).toEqual(['a', text, text, 'c', 'a']);
+  });
+
+  it('answer under another name than was dialled are refused', async () => {
+    const a = await peers.add('a');
+    const server = createServer((socket) => {
+      sockets.push(socket.on('error', () => {}));
+      socket.write(hello);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    peers.ports.set('b', (server.address() as AddressInfo).port);
+    a.links.send('b', 1);
+    await until(() => a.resets.length === 1);
+    expect(a.resets).toEqual(['b: found stranger, expected b']);
+    server.close();
+  });
+
+  it('fall silent are given up', async () => {
+    const a = await peers.add('a');
+    const server = createServer((socket) => sockets.push(socket.on('error', () => {})));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    peers.ports.set('b', (server.address() as AddressInfo).port);
+    a.links.send('b', 1);
+    await until(() => a.resets.length === 1);
+    expect(a.resets).toEqual(['b: no answer']);
+    server.close();
+  }, 20_000);
+
+  it('remember a bounded part of what is said', async () => {
+    const b = await peers.add('b');
+    const words = Array.from({ length: 5000 }, (_, i) => `word ${i}`);
+    const writer = new FrameWriter();
+    const frames = [words, words].map((some) => writer.frame(some).subarray(FRAME_ROOM_BYTES));
+    void stranger(b.port, 'socket').say(HELLO, frames);
+    await until(() => b.got.length === 10_000);
+    expect(b.got).toEqual([...words, ...words]);
+    // Of the second time a fifth is short.
+    expect(frames[1].length).toBeGreaterThan(0.8 * frames[0].length);
+    expect(frames[1].length).toBeLessThan(0.9 * frames[0].length);
+  });
+
+  it('are one for both directions', async () => {
+    const [a, b] = [await peers.add('a'), await peers.add('b')];
+    a.links.send('b', 1);
+    await until(() => b.got.length === 1);
+    peers.ports.set('a', 1);
+    b.links.send('a', 2);
+    await until(() => a.got.length === 1);
+    expect([...a.resets, ...b.resets]).toEqual([]);
   });
 });
 

@@ -1,5 +1,6 @@
 /** Channels between processes: order and resets. What strangers may send: hostile.test.ts. */
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { WIRE_NAMES, wireFrom } from '../../src/runtime/control/wires.ts';
 import { type Peer, Peers, pause, until } from '../support/links.ts';
 
 const peers = new Peers();
@@ -11,7 +12,11 @@ function peer(name: string, token: string | null = 'secret'): Promise<Peer> {
 
 afterEach(() => peers.close());
 
-describe('links', () => {
+describe.each(WIRE_NAMES)('links over %s', (wire) => {
+  beforeEach(() => {
+    peers.wire = wire;
+  });
+
   it('keep the order of many messages, both ways', async () => {
     const [a, b] = [await peer('a'), await peer('b')];
     for (let i = 0; i < 3000; i++) {
@@ -71,5 +76,30 @@ describe('links', () => {
     expect(b.resets).toEqual(['a: it sent nonsense: found nonsense']);
     a.links.send('b', 'sense');
     await until(() => b.got.length === 1);
+  });
+});
+
+describe('the wire that a process dials with', () => {
+  it('is the lean one, or the one that it is told', () => {
+    expect(['', 'socket', 'grpc'].map((MOONTIDE_WIRE) => wireFrom({ MOONTIDE_WIRE }))).toEqual([
+      'socket',
+      'socket',
+      'grpc',
+    ]);
+    expect(wireFrom({})).toBe('socket');
+    expect(() => wireFrom({ MOONTIDE_WIRE: 'http' })).toThrow(
+      'MOONTIDE_WIRE: found http, expected socket or grpc',
+    );
+  });
+
+  it('may be another on the other side', async () => {
+    const [a, b] = [await peers.add('a', { wire: 'grpc' }), await peers.add('b')];
+    for (let i = 0; i < 10; i++) {
+      a.links.send('b', i);
+      b.links.send('a', i);
+      await pause(1);
+    }
+    await until(() => a.got.length === 10 && b.got.length === 10);
+    expect([...a.resets, ...b.resets]).toEqual([]);
   });
 });

@@ -1,5 +1,4 @@
 /** One suite for every registry; etcd with one member and with three, members dying. */
-import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type LinkHandler, Links } from '../../src/runtime/control/links.ts';
 import { campaign } from '../../src/runtime/registry/election.ts';
@@ -136,8 +135,7 @@ describe('the registry of another process', () => {
         life: ++lives,
         listen: '127.0.0.1:0',
         token: 'test',
-        serverCredentials: ServerCredentials.createInsecure(),
-        channelCredentials: ChannelCredentials.createInsecure(),
+        tls: null,
         endpointOf: (peer) => `127.0.0.1:${ports.get(peer)}`,
         handler,
       });

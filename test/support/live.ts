@@ -5,7 +5,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
 import type { Cluster, ClusterPlan } from '../../src/config/wire.ts';
 import type { Host, Machine, Run, Step } from '../../src/core/host.ts';
 import type { Observer } from '../../src/core/observer.ts';
@@ -117,8 +116,7 @@ export class LiveCluster {
       life: 1,
       listen: '127.0.0.1:0',
       token: 'test',
-      serverCredentials: ServerCredentials.createInsecure(),
-      channelCredentials: ChannelCredentials.createInsecure(),
+      tls: null,
       endpointOf: (peer) => `127.0.0.1:${this.ports.get(peer)}`,
       handler: {
         onMessage: (peer, letter) => {

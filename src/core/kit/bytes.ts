@@ -3,6 +3,8 @@ import { InputError } from '../errors.ts';
 
 /** Bytes of the longest varint, 2^53 - 1. */
 const VARINT_BYTES = 8;
+/** Room that a writer keeps for what comes next. */
+const KEPT_BYTES_MAX = 1 << 20;
 
 export class ByteWriter {
   private bytes = new Uint8Array(1024);
@@ -23,6 +25,17 @@ export class ByteWriter {
   drain(): Uint8Array {
     const drained = this.take();
     this.size = 0;
+    return drained;
+  }
+
+  /** The bytes since the last time where they lie: until the next ones are written. */
+  protected drainInPlace(): Uint8Array {
+    const drained = this.bytes.subarray(0, this.size);
+    this.size = 0;
+    if (this.bytes.length > KEPT_BYTES_MAX) {
+      this.bytes = new Uint8Array(1024);
+      this.view = new DataView(this.bytes.buffer);
+    }
     return drained;
   }
 

@@ -5,14 +5,8 @@ import { HUB, type RegistryRef } from '../registry/open.ts';
 import type { Registry } from '../registry/registry.ts';
 import { RegistryServer, RemoteRegistry } from '../registry/served.ts';
 import { type LinkProbe, Links } from './links.ts';
-import {
-  channelCredentials,
-  checkBind,
-  etcdCredentials,
-  hostPort,
-  type Security,
-  serverCredentials,
-} from './security.ts';
+import { checkBind, etcdCredentials, hostPort, type Security } from './security.ts';
+import type { WireName } from './wires.ts';
 
 export interface ChannelOptions {
   /** Unique in the cluster. */
@@ -28,6 +22,8 @@ export interface ChannelOptions {
   readonly onLetter: (peer: string, letter: unknown) => void;
   readonly onReset: (peer: string, cause: string) => void;
   readonly probe?: LinkProbe | undefined;
+  /** Of the links that it opens. Default: MOONTIDE_WIRE's. */
+  readonly wire?: WireName | undefined;
 }
 
 export class Channels {
@@ -40,15 +36,15 @@ export class Channels {
   /** @throws InputError where strangers could reach it */
   constructor(options: ChannelOptions) {
     this.options = options;
-    const { name, listen, security, registry, probe } = options;
+    const { name, listen, security, registry, probe, wire } = options;
     checkBind(listen, security, '--listen');
     this.links = new Links({
       name,
       life: Date.now(),
       listen,
       token: security.token,
-      serverCredentials: serverCredentials(security),
-      channelCredentials: channelCredentials(security),
+      tls: security.tls,
+      wire,
       endpointOf: (peer) => this.endpointOf(peer),
       handler: {
         onMessage: (peer, letter) => this.receive(peer, letter),

@@ -1,34 +1,22 @@
 /**
- * Channels between processes, over gRPC: FIFO, each message at most once. A process opens one
- * stream to every peer that it talks to; what is sent in one turn of the event loop goes as one
- * frame. When either direction breaks both end, both sides are told once, and the next message
- * opens the channel anew (CORE.md, protocol 1).
+ * Channels between processes: FIFO, each message at most once. A process opens one stream to every
+ * peer that it talks to; what is sent in one turn of the event loop goes as one frame. When either
+ * direction breaks both end, both sides are told once, and the next message opens the channel anew
+ * (CORE.md, protocol 1). How frames travel is the wires' part.
  */
-import {
-  type ChannelCredentials,
-  Client,
-  type ClientWritableStream,
-  Metadata,
-  Server,
-  type ServerCredentials,
-  type ServerReadableStream,
-  type sendUnaryData,
-  status,
-} from '@grpc/grpc-js';
 import { InputError } from '../../core/errors.ts';
-import { decodeFrame, encodeFrame, FRAME_BYTES_MAX } from './frames.ts';
+import { FRAME_BYTES_MAX, FRAME_ROOM_BYTES, FrameReader, FrameWriter } from './frames.ts';
 import { Guard } from './guard.ts';
-import { certifiedNames, hostPort, sameToken } from './security.ts';
+import { certifiedNames, hostPort, sameToken, type Tls } from './security.ts';
+import type { Arrival, Hello, Incoming, IncomingEnd, Outgoing } from './wire.ts';
+import { type WireName, Wires, wireFrom } from './wires.ts';
 
 /** Version of what crosses a link. */
-export const PROTOCOL = 2;
+export const PROTOCOL = 3;
 /** Messages that may wait for a slow peer; more break the link. */
 const WAITING_MAX = 100_000;
-const PING_MS = 2000;
-/** A connection that carries no stream for this long is closed. */
-const IDLE_MS = 60_000;
-/** Streams of one connection at once: a peer has one, and one that is ending. */
-const STREAMS_MAX = 8;
+/** Messages of one frame after which what they caused is sent: a long one holds up no answers. */
+const TURN_MESSAGES = 16;
 /** Names that peers may have in a process's life. */
 const PEERS_MAX = 10_000;
 /** A channel that breaks again and again is opened after a while, which doubles up to the most. */
@@ -36,18 +24,6 @@ const BACK_OFF_MS = 25;
 const BACK_OFF_MS_MAX = 1000;
 /** One that held so long is opened at once. */
 const CALM_MS = 5000;
-const SERVICE = '/moontide.Control/Messages';
-
-const pass = (bytes: Buffer): Buffer => bytes;
-const METHOD = {
-  path: SERVICE,
-  requestStream: true,
-  responseStream: false,
-  requestSerialize: pass,
-  requestDeserialize: pass,
-  responseSerialize: pass,
-  responseDeserialize: pass,
-} as const;
 
 /** What is said: any value that the core's codec takes. */
 export interface LinkHandler {
@@ -59,9 +35,9 @@ export interface LinkHandler {
 
 /** Sees frames come and go, to measure what lies between. */
 export interface LinkProbe {
-  /** A frame has come, */
+  /** Bytes have come, */
   received(): void;
-  /** and this is what it says. */
+  /** and this is what a frame of them says. */
   read(messages: readonly unknown[]): void;
   /** A frame has been given to the channel. */
   sent(messages: readonly unknown[]): void;
@@ -76,8 +52,10 @@ export interface LinkOptions {
   readonly listen: string;
   /** Shared by the cluster; peers without it are refused. Null: none is asked for. */
   readonly token: string | null;
-  readonly serverCredentials: ServerCredentials;
-  readonly channelCredentials: ChannelCredentials;
+  /** Mutual TLS; null: none. */
+  readonly tls: Tls | null;
+  /** Of the channels that it opens; it takes all kinds. Default: MOONTIDE_WIRE's. */
+  readonly wire?: WireName | undefined;
   /** Where a peer listens; null while it is not known: then where its own stream says. */
   readonly endpointOf: (peer: string) => string | null;
   readonly handler: LinkHandler;
@@ -99,23 +77,14 @@ export interface LinkCounts {
   refused: number;
 }
 
-/** A peer's stream, and how it is ended. */
-interface Incoming {
-  readonly call: ServerReadableStream<Buffer, Buffer>;
-  readonly answer: sendUnaryData<Buffer>;
-}
-
 interface Link {
   readonly peer: string;
-  client: Client | null;
-  outgoing: ClientWritableStream<Buffer> | null;
+  outgoing: Outgoing | null;
   incoming: Incoming | null;
+  writer: FrameWriter;
   /** Of the peer, and the number of its stream in that life, as it said: -1 before it came. */
   life: number;
   stream: number;
-  /** Frames of the stream to the peer, and of the one from it. */
-  framesOut: number;
-  framesIn: number;
   endpoint: string | null;
   waiting: unknown[];
   due: boolean;
@@ -126,9 +95,11 @@ interface Link {
 
 export class Links {
   private readonly options: LinkOptions;
-  private readonly server: Server;
+  private readonly wires: Wires;
   private readonly guard: Guard;
   private readonly links = new Map<string, Link>();
+  /** Links with something to send at the end of this turn. */
+  private due: Link[] = [];
   private closed = false;
   private streams = 0;
   readonly counts: LinkCounts = {
@@ -145,21 +116,9 @@ export class Links {
 
   constructor(options: LinkOptions) {
     this.options = options;
-    this.server = new Server({
-      'grpc.max_receive_message_length': FRAME_BYTES_MAX,
-      'grpc.keepalive_time_ms': PING_MS,
-      'grpc.keepalive_timeout_ms': PING_MS,
-      'grpc.max_connection_idle_ms': IDLE_MS,
-      'grpc.max_concurrent_streams': STREAMS_MAX,
-    });
-    const injector = this.server.createConnectionInjector(options.serverCredentials);
-    this.guard = new Guard((socket) => injector.injectConnection(socket), options.helloMs);
-    this.server.addService(
-      { Messages: METHOD },
-      {
-        Messages: (call: Incoming['call'], answer: Incoming['answer']) => this.accept(call, answer),
-      },
-    );
+    const { tls, wire = wireFrom(process.env), helloMs } = options;
+    this.wires = new Wires(tls, wire, (arrival) => this.accept(arrival));
+    this.guard = new Guard((socket) => this.wires.take(socket), helloMs);
   }
 
   /** @throws InputError for an address that can't be listened on */
@@ -199,7 +158,7 @@ export class Links {
     link.waiting.push(message);
     if (link.due) return;
     link.due = true;
-    process.nextTick(() => this.flush(link));
+    if (this.due.push(link) === 1) process.nextTick(() => this.flushAll());
   }
 
   /** The peer is gone, or another one has its name: ends the channel, if there was one. */
@@ -215,7 +174,7 @@ export class Links {
     this.closed = true;
     for (const link of this.links.values()) this.cut(link);
     this.links.clear();
-    this.server.forceShutdown();
+    this.wires.close();
     this.guard.close();
   }
 
@@ -224,13 +183,11 @@ export class Links {
     if (link === undefined) {
       link = {
         peer,
-        client: null,
         outgoing: null,
         incoming: null,
+        writer: new FrameWriter(),
         life: -1,
         stream: -1,
-        framesOut: 0,
-        framesIn: 0,
         endpoint: null,
         waiting: [],
         due: false,
@@ -243,6 +200,12 @@ export class Links {
   }
 
   // --- sending --------------------------------------------------------------------------------
+
+  private flushAll(): void {
+    const { due } = this;
+    this.due = [];
+    for (const link of due) this.flush(link);
+  }
 
   private flush(link: Link): void {
     link.due = false;
@@ -259,131 +222,131 @@ export class Links {
       return;
     }
     // The peer is slow: what comes meanwhile waits, and goes as one frame.
-    if (outgoing.writableNeedDrain) return;
-    const frame = encodeFrame(++link.framesOut, link.waiting);
+    if (outgoing.isSlow) return;
+    const frame = link.writer.frame(link.waiting);
+    const bytes = frame.length - FRAME_ROOM_BYTES;
+    if (bytes > FRAME_BYTES_MAX) {
+      this.reset(link, `found ${bytes} bytes to send, expected at most ${FRAME_BYTES_MAX}`);
+      return;
+    }
     this.counts.messagesOut += link.waiting.length;
-    this.counts.bytesOut += frame.length;
+    this.counts.bytesOut += bytes;
     const messages = link.waiting;
     link.waiting = [];
     outgoing.write(frame);
     this.options.probe?.sent(messages);
   }
 
-  private connect(link: Link): ClientWritableStream<Buffer> | null {
+  /** Over the connection that the peer has opened, or one of its own. */
+  private connect(link: Link): Outgoing | null {
     const endpoint = this.options.endpointOf(link.peer) ?? link.endpoint;
     const nowMs = performance.now();
     const calm = nowMs - link.openedMs > CALM_MS;
     link.backOffMs = calm ? BACK_OFF_MS : Math.min(BACK_OFF_MS_MAX, 2 * link.backOffMs);
     link.openedMs = nowMs;
     if (endpoint === null) return null;
-    const client = new Client(endpoint, this.options.channelCredentials, {
-      'grpc.max_send_message_length': FRAME_BYTES_MAX,
-      'grpc.keepalive_time_ms': PING_MS,
-      'grpc.keepalive_timeout_ms': PING_MS,
-      'grpc.keepalive_permit_without_calls': 1,
-      'grpc.use_local_subchannel_pool': 1,
-    });
-    const outgoing = client.makeClientStreamRequest(
-      SERVICE,
-      pass,
-      pass,
-      this.metadata(),
-      (error) => {
-        if (link.outgoing === outgoing) this.reset(link, error?.details ?? 'the peer ended it');
+    const end = {
+      onDrain: () => this.flush(link),
+      onEnd: (cause: string) => {
+        if (link.outgoing === outgoing) this.reset(link, cause);
       },
-    );
-    outgoing.on('drain', () => this.flush(link));
-    outgoing.on('error', () => {});
-    link.client = client;
+    };
+    const back = link.incoming?.back ?? null;
+    const outgoing: Outgoing =
+      back === null
+        ? this.wires.dial(link.peer, endpoint, this.hello(), end)
+        : back(this.hello(), end);
     link.outgoing = outgoing;
-    link.framesOut = 0;
+    link.writer = new FrameWriter();
     return outgoing;
   }
 
-  private metadata(): Metadata {
+  private hello(): Hello {
     const { name, life, token, listen } = this.options;
-    const metadata = new Metadata();
-    metadata.set('moontide-endpoint', listen.replace(/:\d+$/, `:${this.port}`));
-    metadata.set('moontide-protocol', String(PROTOCOL));
-    metadata.set('moontide-name', name);
-    metadata.set('moontide-life', String(life));
-    metadata.set('moontide-stream', String(++this.streams));
-    if (token !== null) metadata.set('moontide-token', token);
-    return metadata;
+    return {
+      protocol: String(PROTOCOL),
+      name,
+      life: String(life),
+      stream: String(++this.streams),
+      endpoint: listen.replace(/:\d+$/, `:${this.port}`),
+      token: token ?? '',
+    };
   }
 
   // --- receiving ------------------------------------------------------------------------------
 
-  private accept(call: Incoming['call'], answer: Incoming['answer']): void {
-    const refused = this.refusal(call);
+  private accept({ hello, from, alternatives, dialled, stream }: Arrival): IncomingEnd | string {
+    const refused = this.refusal(hello, alternatives, dialled);
     if (refused !== null) {
       this.counts.refused++;
-      answer({ code: status.PERMISSION_DENIED, details: refused });
-      return;
+      return refused;
     }
-    this.guard.admit(call.getPeer());
-    const name = text(call.metadata, 'moontide-name');
+    this.guard.admit(from);
+    const { name } = hello;
     const link = this.link(name);
     // A second stream of a peer: it began anew, and what it sent before is over.
     if (link.incoming !== null) this.reset(link, `${name} opened its channel again`);
-    const incoming = { call, answer };
-    link.incoming = incoming;
-    link.life = Number(text(call.metadata, 'moontide-life'));
-    link.stream = Number(text(call.metadata, 'moontide-stream'));
-    link.endpoint = text(call.metadata, 'moontide-endpoint');
-    link.framesIn = 0;
-    const ended = (cause: string) => {
-      if (link.incoming === incoming) this.reset(link, cause);
+    link.incoming = stream;
+    link.life = Number(hello.life);
+    link.stream = Number(hello.stream);
+    link.endpoint = hello.endpoint;
+    const reader = new FrameReader();
+    return {
+      onBytes: () => this.options.probe?.received(),
+      onFrame: (frame) => {
+        if (link.incoming === stream) this.receive(link, stream, reader, frame);
+      },
+      onEnd: (cause) => {
+        if (link.incoming === stream) this.reset(link, cause);
+      },
     };
-    call.on('data', (frame: Buffer) => {
-      if (link.incoming === incoming) this.receive(link, frame);
-    });
-    call.on('end', () => ended('the peer ended it'));
-    call.on('error', () => ended('the connection broke'));
-    call.on('cancelled', () => ended('the connection broke'));
   }
 
   /** Why a stream is not taken; null: it is. */
-  private refusal(call: Incoming['call']): string | null {
+  private refusal(
+    hello: Hello,
+    alternatives: string | undefined,
+    dialled: string | null,
+  ): string | null {
     const { token } = this.options;
-    const { metadata } = call;
-    const protocol = text(metadata, 'moontide-protocol');
+    const { protocol, name } = hello;
     if (protocol !== String(PROTOCOL)) {
       return `found protocol ${protocol.slice(0, 16) || 'none'}, expected ${PROTOCOL}`;
     }
-    if (token !== null && !sameToken(text(metadata, 'moontide-token'), token)) return 'wrong token';
-    const name = text(metadata, 'moontide-name');
+    if (token !== null && !sameToken(hello.token, token)) return 'wrong token';
     if (!/^[\w.-]{1,128}$/.test(name)) return 'no name';
-    const names = certifiedNames(call.getAuthContext().sslPeerCertificate?.subjectaltname);
+    if (dialled !== null && name !== dialled) return `found ${name}, expected ${dialled}`;
+    const names = certifiedNames(alternatives);
     if (names.length > 0 && !names.includes(name)) return `a certificate of ${names[0]}`;
-    if (!/^\d{1,15}$/.test(text(metadata, 'moontide-life'))) return 'no life';
-    if (!/^\d{1,15}$/.test(text(metadata, 'moontide-stream'))) return 'no stream';
-    if (!/^[\w.[\]:-]{3,260}$/.test(text(metadata, 'moontide-endpoint'))) return 'no endpoint';
-    return this.late(name, metadata);
+    if (!/^\d{1,15}$/.test(hello.life)) return 'no life';
+    if (!/^\d{1,15}$/.test(hello.stream)) return 'no stream';
+    if (!/^[\w.[\]:-]{3,260}$/.test(hello.endpoint)) return 'no endpoint';
+    return this.late(hello);
   }
 
   /** A stream that was here before, or whose sender has been followed by another. */
-  private late(name: string, metadata: Metadata): string | null {
-    const link = this.links.get(name);
+  private late(hello: Hello): string | null {
+    const link = this.links.get(hello.name);
     if (link === undefined) return this.links.size < PEERS_MAX ? null : 'too many peers';
-    const life = Number(text(metadata, 'moontide-life'));
-    const stream = Number(text(metadata, 'moontide-stream'));
+    const life = Number(hello.life);
     if (life < link.life) return 'an earlier life';
-    if (life === link.life && stream <= link.stream) return 'an earlier stream';
+    if (life === link.life && Number(hello.stream) <= link.stream) return 'an earlier stream';
     return null;
   }
 
   /** Whatever a peer's bytes do to us ends its channel, and nothing else. */
-  private receive(link: Link, frame: Buffer): void {
-    const { probe } = this.options;
-    probe?.received();
+  private receive(link: Link, stream: Incoming, reader: FrameReader, frame: Uint8Array): void {
+    const { probe, handler } = this.options;
     this.counts.bytesIn += frame.length;
     try {
-      const bytes = new Uint8Array(frame.buffer, frame.byteOffset, frame.length);
-      const messages = decodeFrame(bytes, ++link.framesIn);
+      const messages = reader.messages(frame);
       this.counts.messagesIn += messages.length;
       probe?.read(messages);
-      for (const message of messages) this.options.handler.onMessage(link.peer, message);
+      for (let i = 0; i < messages.length; i++) {
+        handler.onMessage(link.peer, messages[i]);
+        if (i % TURN_MESSAGES === TURN_MESSAGES - 1) this.flushAll();
+        if (link.incoming !== stream) return;
+      }
     } catch (error) {
       this.counts.nonsense++;
       const fault = error instanceof InputError ? '' : `${(error as Error).name}: `;
@@ -401,16 +364,10 @@ export class Links {
   }
 
   private cut(link: Link): void {
-    const { outgoing, incoming, client } = link;
+    const { outgoing, incoming } = link;
     link.outgoing = null;
     link.incoming = null;
-    link.client = null;
+    incoming?.end('the channel began anew');
     outgoing?.cancel();
-    client?.close();
-    incoming?.answer({ code: status.ABORTED, details: 'the channel began anew' });
   }
-}
-
-function text(metadata: Metadata, key: string): string {
-  return String(metadata.get(key)[0] ?? '');
 }

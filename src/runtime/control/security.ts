@@ -5,7 +5,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
-import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
+import { ChannelCredentials } from '@grpc/grpc-js';
 import { InputError } from '../../core/errors.ts';
 
 /** Paths of PEM files: own certificate and key, and the authority that signs all of the cluster. */
@@ -73,13 +73,7 @@ export function tlsFrom(
   return loadTls({ cert, key, ca });
 }
 
-export function serverCredentials({ tls }: Security): ServerCredentials {
-  if (tls === null) return ServerCredentials.createInsecure();
-  const pair = { private_key: tls.key, cert_chain: tls.cert };
-  return ServerCredentials.createSsl(tls.ca, [pair], true);
-}
-
-export function channelCredentials({ tls }: Security): ChannelCredentials {
+export function channelCredentials({ tls }: Pick<Security, 'tls'>): ChannelCredentials {
   if (tls === null) return ChannelCredentials.createInsecure();
   return ChannelCredentials.createSsl(tls.ca, tls.key, tls.cert);
 }

@@ -51,10 +51,10 @@ class DecisionClock implements LinkProbe {
 
   received(): void {
     this.frameNs = performance.now() * 1e6;
-    this.framesIn++;
   }
 
   read(messages: readonly unknown[]): void {
+    this.framesIn++;
     for (const [kind, , , body] of messages as Letter[]) {
       if (kind !== 'message' || body.kind !== 'arrive') continue;
       this.open.set((body.request as { id: number }).id, this.frameNs);

@@ -7,7 +7,6 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { cpus } from 'node:os';
 import { createInterface } from 'node:readline';
-import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
 import { InputError } from '../../core/errors.ts';
 import { Outcome } from '../../core/request.ts';
 import { Links } from '../../runtime/control/links.ts';
@@ -201,8 +200,7 @@ async function openStage(
       life: Date.now(),
       listen: '127.0.0.1:0',
       token,
-      serverCredentials: ServerCredentials.createInsecure(),
-      channelCredentials: ChannelCredentials.createInsecure(),
+      tls: null,
       endpointOf: (peer) => endpoints.get(peer) ?? null,
       handler: {
         onMessage: (_, letter) => {

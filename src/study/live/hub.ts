@@ -1,11 +1,6 @@
 /** A registry in memory that this process serves to the others, where there is no etcd. */
 import { Links } from '../../runtime/control/links.ts';
-import {
-  channelCredentials,
-  checkBind,
-  type Security,
-  serverCredentials,
-} from '../../runtime/control/security.ts';
+import { checkBind, type Security } from '../../runtime/control/security.ts';
 import { HUB } from '../../runtime/registry/open.ts';
 import type { Registry } from '../../runtime/registry/registry.ts';
 import { RegistryServer } from '../../runtime/registry/served.ts';
@@ -22,8 +17,7 @@ export class Hub {
       life: Date.now(),
       listen,
       token: security.token,
-      serverCredentials: serverCredentials(security),
-      channelCredentials: channelCredentials(security),
+      tls: security.tls,
       // A client is where its own stream says.
       endpointOf: () => null,
       handler: {
