@@ -58,6 +58,8 @@ function replayText(replay: LogReplay): string {
   for (const { machine, difference } of replay.machines) {
     if (difference !== null) texts.push(`${machine}: ${difference.message}`);
   }
+  const cut = replay.machines.filter(({ closed }) => !closed);
+  if (cut.length > 0) texts.push(cutText(cut));
   if (replay.unlogged.length > 0) texts.push(`no log of ${replay.unlogged.join(', ')}`);
   if (replay.version !== replay.recordedBy) {
     texts.push(`recorded by version ${replay.recordedBy}, replayed by ${replay.version}`);
@@ -68,6 +70,16 @@ function replayText(replay: LogReplay): string {
     ? paint('green', 'all commands are identical')
     : paint('red', 'the replay differs');
   return `${[...texts, `${total}: ${verdict}`].join('\n')}\n`;
+}
+
+/** Logs without an end of their own: what they hold is whole. */
+function cutText(cut: readonly MachineReplay[]): string {
+  const tornBytes = cut.reduce((sum, one) => sum + one.tornBytes, 0);
+  const names = cut.map(
+    ({ machine, member, incarnation }) => `${machine} in ${member}.${incarnation}`,
+  );
+  const torn = tornBytes > 0 ? `, less ${integer(tornBytes)} B of a torn piece` : '';
+  return `killed, or still at work, and read up to there${torn}: ${names.join(', ')}`;
 }
 
 function machineRow(replay: MachineReplay): string[] {

@@ -38,17 +38,17 @@ export abstract class Restorable {
 }
 
 export function snapshot(machine: object): Uint8Array {
-  const encoder = new GraphEncoder(machine.constructor.name);
+  const encoder = new GraphEncoder(classOf(machine));
   encoder.value(MAGIC);
   encoder.value(VERSION);
-  encoder.value(machine.constructor.name);
+  encoder.value(classOf(machine));
   encoder.value(machine);
   return encoder.take();
 }
 
 /** Fills a freshly constructed machine. On an error it is of no use any more. */
 export function restore(machine: object, bytes: Uint8Array): void {
-  const name = machine.constructor.name;
+  const name = classOf(machine);
   const decoder = open(bytes, new RestoringDecoder(bytes, name), name);
   decoder.value(machine);
   decoder.end();
@@ -74,6 +74,11 @@ function open<D extends Decoder>(bytes: Uint8Array, decoder: D, expected: string
     throw new InputError(`found a snapshot of ${name}, expected one of ${expected}`);
   }
   return decoder;
+}
+
+/** A bundler tells classes of one name apart by a number at the end. */
+function classOf(value: object): string {
+  return value.constructor.name.replace(/\d+$/, '');
 }
 
 function isStateful(value: object): value is Stateful {
@@ -138,7 +143,7 @@ class GraphEncoder extends Encoder {
       super.object(value);
     } else if (isStateful(value)) {
       this.byte(Tag.stateful);
-      this.string(value.constructor.name);
+      this.string(classOf(value));
       this.value(value.saveState());
     } else if (isInstance(value)) this.instance(value as Fields);
     else super.object(value);
@@ -147,7 +152,7 @@ class GraphEncoder extends Encoder {
   private instance(value: Fields): void {
     const keys = stateKeys(value);
     this.byte(Tag.instance);
-    this.string(value.constructor.name);
+    this.string(classOf(value));
     this.shape(keys);
     for (const key of keys) {
       this.path.push(key);
@@ -251,7 +256,7 @@ class RestoringDecoder extends GraphDecoder {
     if (typeof like !== 'object' || like === null) {
       this.mismatch(`found ${name}`, `an instance that the constructor of ${this.root} makes`);
     }
-    const own = like.constructor.name;
+    const own = classOf(like);
     if (own !== name) this.mismatch(`found ${name}`, own);
     if (this.filled.has(like)) this.mismatch(`found two instances of ${name}`, 'one');
     this.filled.add(like);

@@ -35,6 +35,8 @@ export interface RealTimeOptions {
   readonly onError: (error: unknown) => void;
   /** Nothing is due, now or later; null: nobody asks. */
   readonly onIdle: (() => void) | null;
+  /** What was due has been handled; what it sent to other processes has not left yet. */
+  readonly onTurn?: (() => void) | undefined;
 }
 
 export class RealTime {
@@ -147,6 +149,7 @@ export class RealTime {
       this.options.onError(error);
     } finally {
       this.handling = false;
+      this.options.onTurn?.();
     }
   }
 

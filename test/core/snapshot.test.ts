@@ -168,6 +168,18 @@ describe('a restored machine', () => {
     expect([restored.stream.next(), restored.same.next()]).toEqual(expected);
   });
 
+  it('is the same whatever number a bundler has given its class', () => {
+    const bundled = {
+      Order: class Order2 extends Order {},
+      Machine: class Machine3 extends Machine {},
+    };
+    const machine = new bundled.Machine();
+    machine.byKey.set(1, new bundled.Order('one')).get(1)!.uses = 5;
+    const restored = new Machine();
+    restored.restore(machine.snapshot());
+    expect(restored.byKey.get(1)?.uses).toBe(5);
+  });
+
   it('has a span of blocks as its own ids', () => {
     const machine = new Machine();
     machine.items.push(new BlockSpan(Int32Array.of(9, 8, 7, 6), 1, 3));

@@ -1,4 +1,7 @@
-/** Fact logs of live clusters: what real processes did comes again, command by command. */
+/**
+ * Fact logs of live clusters: what real processes did comes again, command by command. More
+ * policies, and processes that are killed, are in log-kills.test.ts.
+ */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,9 +32,6 @@ describeNative('the logs of a live cluster', () => {
   it.each([
     ['kvcache-centric', 'lru', 'least-tbt'],
     ['least-loaded', 'sieve', 'round-robin'],
-    ['random', 'random', 'least-kv'],
-    ['prefix-hit', 's3-fifo', 'least-requests'],
-    ['session-affinity', 'arc', 'least-tbt'],
   ])(
     'replay identically with prefill %s, eviction %s, decode %s',
     (prefill, eviction, decode) => {

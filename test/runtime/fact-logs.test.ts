@@ -7,8 +7,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ReplayHost, replayEntry } from '../../src/core/log.ts';
 import { type LogItem, logFiles, readLog } from '../../src/runtime/live/fact-log-reader.ts';
 import { FactLogs, type LogLimits } from '../../src/runtime/live/fact-logs.ts';
-import { FrameKind, HEADER_BYTES, headerOf } from '../../src/runtime/live/log-frames.ts';
+import { FrameKind, headerOf } from '../../src/runtime/live/log-frames.ts';
 import { ECHO_HEADER, Echo, echoInto } from '../support/echo.ts';
+import { framesAt } from '../support/log-frames.ts';
 import { randomTrace } from '../support/tiny.ts';
 
 const MANIFEST = { format: '', version: 0, spec: {} as never, policies: '', configuration: null };
@@ -25,6 +26,7 @@ function open(
   onWarning = (message: string): void => {
     throw new Error(message);
   },
+  clock = () => performance.now(),
 ): FactLogs {
   return new FactLogs({
     folder,
@@ -33,7 +35,8 @@ function open(
     manifest: MANIFEST,
     stats: () => ({ name: 'node-7', moved: 3 }),
     onWarning,
-    limits,
+    limits: { snapshotShare: 1e9, ...limits },
+    clock,
   });
 }
 
@@ -59,21 +62,11 @@ function expectReplays(items: readonly LogItem[]): void {
   }
 }
 
-/** Where each frame of a file begins. */
-function framesAt(bytes: Buffer): number[] {
-  const starts: number[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    starts.push(at);
-    at += HEADER_BYTES + headerOf(bytes.subarray(at))!.payloadBytes;
-  }
-  return starts;
-}
-
 describe('fact logs', () => {
   it('hold every fact in segments that replay by themselves', async () => {
     const logs = open({ frameBytes: 300, segmentBytes: 2000 });
     echoInto(logs.open(ECHO_HEADER))(500);
-    await logs.close();
+    logs.close();
     const items = all();
     expect(factsOf(items).map((item) => item.number)).toEqual([...Array(500).keys()]);
     expect(segmentsOf(items).length).toBeGreaterThan(5);
@@ -84,15 +77,33 @@ describe('fact logs', () => {
     expect(JSON.parse(readFileSync(join(folder, 'cluster.json'), 'utf8'))).toEqual(MANIFEST);
   });
 
-  it('are on disk while the process runs', async () => {
-    const logs = open({ flushMs: 1 });
+  it('have all that was handled when a turn ends, while the process runs', () => {
+    const logs = open();
     const tell = echoInto(logs.open(ECHO_HEADER));
     for (let told = 10; told <= 30; told += 10) {
       tell(10);
-      while (factsOf(all()).length < told) await new Promise((resolve) => setTimeout(resolve, 2));
+      logs.flush();
+      expect(factsOf(all())).toHaveLength(told);
+      expect(all().at(-1)).toEqual({ kind: 'end', closed: false, tornBytes: 0, missing: 0 });
     }
-    expect(all().at(-1)).toEqual({ kind: 'end', closed: false, tornBytes: 0, missing: 0 });
-    await logs.close();
+    logs.close();
+  });
+
+  it('take a snapshot no more often than it may hold the machine up', () => {
+    // Each look at the clock takes a millisecond, so each snapshot does.
+    let nowMs = 0;
+    const limits = { segmentBytes: 1, snapshotShare: 0.01 };
+    const logs = open(limits, undefined, () => nowMs++);
+    const tell = echoInto(logs.open(ECHO_HEADER));
+    for (let turn = 0; turn < 200; turn++) {
+      tell(1);
+      logs.flush();
+    }
+    logs.close();
+    const items = all();
+    expect(segmentsOf(items).length).toBeGreaterThan(3);
+    expect(segmentsOf(items).length).toBeLessThan(nowMs / 100 + 1);
+    expectReplays(items);
   });
 
   it('keep what an ingress plays, and the lives of a machine apart', async () => {
@@ -101,7 +112,7 @@ describe('fact logs', () => {
     echoInto(logs.open({ ...ECHO_HEADER, machine: 'workload' }, trace))(1);
     for (const count of [1, 2])
       echoInto(logs.open({ ...ECHO_HEADER, machine: 'conductor' }))(count);
-    await logs.close();
+    logs.close();
     const files = logFiles(folder);
     expect(files.map(({ machine, path: file }) => [machine, factsOf(all(file)).length])).toEqual([
       ['conductor', 1],
@@ -111,24 +122,37 @@ describe('fact logs', () => {
     expect(all(files[2].path)[0]).toEqual({ kind: 'trace', trace });
   });
 
-  it('lose what a slow disk would hold up, say so, and go on with a snapshot', async () => {
-    let tell: (count: number) => void = () => {};
+  it('lose what a slow disk would hold up, say so, and go on with a snapshot', () => {
+    let nowMs = 0;
+    let writeMs = 1;
     const warnings: string[] = [];
-    const logs = open({ flushMs: 1, backlogBytes: 0 }, (message) => {
-      warnings.push(message);
-      // The disk has not answered yet: these are left out.
-      tell(7);
-    });
-    tell = echoInto(logs.open(ECHO_HEADER));
+    // Two looks at the clock are a write.
+    const clock = () => {
+      nowMs += writeMs / 2;
+      return nowMs;
+    };
+    const logs = open({ heldMs: 100 }, (message) => warnings.push(message), clock);
+    const tell = echoInto(logs.open(ECHO_HEADER));
     tell(5);
-    while (warnings.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
-    while (logs.backlogBytes > 0) await new Promise((resolve) => setTimeout(resolve, 2));
-    tell(4);
-    await logs.close();
-    const items = all();
+    logs.flush();
+    expect(warnings).toEqual([]);
+    writeMs = 300;
+    tell(1);
+    logs.flush();
     expect(warnings).toEqual([expect.stringMatching(/^node-7: the disk is too slow/)]);
+    // Until the disk has held the machines up for a tenth of the time.
+    writeMs = 1;
+    tell(7);
+    logs.flush();
+    nowMs += 10_000;
+    tell(4);
+    logs.flush();
+    logs.close();
+    const items = all();
+    expect(warnings).toHaveLength(1);
     expect(segmentsOf(items).map(({ missing }) => missing)).toEqual([0, 7]);
-    expect(factsOf(items).map((item) => item.number)).toEqual([0, 1, 2, 3, 4, 12, 13, 14, 15]);
+    const told = [0, 1, 2, 3, 4, 5, 13, 14, 15, 16];
+    expect(factsOf(items).map((item) => item.number)).toEqual(told);
     expectReplays(items);
   });
 
@@ -141,7 +165,7 @@ describe('fact logs', () => {
     const tell = echoInto(logs.open(ECHO_HEADER));
     tell(5);
     other(5);
-    await logs.close();
+    logs.close();
     expect(warnings).toEqual([
       expect.stringMatching(/^node-7: the fact logs end here, the machines go on: E/),
     ]);
@@ -168,7 +192,7 @@ describe('a torn file', () => {
   async function recorded(): Promise<Buffer> {
     const logs = open({ frameBytes: 150, segmentBytes: 600 });
     echoInto(logs.open(ECHO_HEADER))(40);
-    await logs.close();
+    logs.close();
     return readFileSync(path());
   }
 

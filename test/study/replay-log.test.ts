@@ -10,11 +10,14 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import seedrandom from 'seedrandom';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Command } from '../../src/core/log.ts';
-import { readLog } from '../../src/runtime/live/fact-log-reader.ts';
+import { logFiles, readLog } from '../../src/runtime/live/fact-log-reader.ts';
+import { headerOf } from '../../src/runtime/live/log-frames.ts';
 import { replayLogs } from '../../src/study/live/replay-log.ts';
 import { traceFromLog } from '../../src/study/live/trace-from-log.ts';
+import { framesAt } from '../support/log-frames.ts';
 import { record } from '../support/recorded.ts';
 import { randomTrace } from '../support/tiny.ts';
 
@@ -61,6 +64,34 @@ describe('a replay of fact logs', () => {
     expect(after).toMatchObject({ machine: 'conductor', closed: false, missing: 0 });
     expect(after.tornBytes).toBeGreaterThan(0);
     expect(after.facts).toBeLessThan(before.facts);
+  });
+
+  it('verifies whatever kills have left, wherever they cut', async () => {
+    const trace = randomTrace(12, { requests: 40, gapNs: 2e6, closed: 0.2 });
+    await record({ folder, trace, limits: { frameBytes: 600 } });
+    const random = seedrandom.alea('cuts');
+    const logs = logFiles(folder).map((file) => {
+      const bytes = readFileSync(file.path);
+      return { ...file, bytes, starts: framesAt(bytes) };
+    });
+    for (let round = 0; round < 25; round++) {
+      const kept = logs.map(({ path, bytes, starts }) => {
+        // On a frame's edge, around it, or anywhere; never before the machine had begun.
+        const edge = starts[1 + Math.floor(random() * (starts.length - 1))];
+        const around = edge + Math.floor(3 * random()) - 1;
+        const anywhere = starts[1] + Math.floor(random() * (bytes.length - starts[1]));
+        const end = [edge, around, anywhere][round % 3];
+        writeFileSync(path, bytes.subarray(0, end));
+        const whole = starts.findLastIndex((at) => at <= end);
+        const facts = headerOf(bytes.subarray(starts[whole]))!.firstFact;
+        return { facts, tornBytes: end - starts[whole] };
+      });
+      const { machines } = await replayLogs(folder);
+      for (const [i, { facts, tornBytes }] of kept.entries()) {
+        const expected = { facts, tornBytes, closed: false, missing: 0, difference: null };
+        expect(machines[i], `round ${round}, ${logs[i].path}`).toMatchObject(expected);
+      }
+    }
   });
 
   it('names the first command that differs, and goes on with the other machines', async () => {

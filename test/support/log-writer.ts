@@ -16,21 +16,18 @@ const logs = new FactLogs({
   manifest: { format: '', version: 0, spec: {} as never, policies: '', configuration: null },
   stats: () => ({}),
   onWarning: (message) => {
-    throw new Error(message);
+    writeSync(2, message);
+    process.exit(1);
   },
-  limits: { flushMs: 5, frameBytes: 500, segmentBytes: 5000 },
+  limits: { frameBytes: 500, segmentBytes: 5000, snapshotShare: 1e9 },
 });
 const tell = echoInto(logs.open(ECHO_HEADER));
-
-async function written(): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  while (logs.backlogBytes > 0) await new Promise((resolve) => setTimeout(resolve, 1));
-}
 
 let count = 0;
 for (;;) {
   tell(Number(facts));
   count += Number(facts);
-  await written();
+  logs.flush();
   writeSync(1, `${count}\n`);
+  await new Promise((resolve) => setTimeout(resolve, 1));
 }

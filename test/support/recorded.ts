@@ -74,7 +74,7 @@ export async function record(given: RecordedOptions): Promise<void> {
         manifest: manifestOf(live),
         stats: () => ({}),
         onWarning,
-        limits: { frameBytes: 4096, segmentBytes: 10_000, ...limits },
+        limits: { frameBytes: 4096, segmentBytes: 10_000, snapshotShare: 1e9, ...limits },
       });
     logs.set(member, own);
     return own;
@@ -108,5 +108,5 @@ export async function record(given: RecordedOptions): Promise<void> {
     machines.map((machine, address) => recordMachine(machine as LoggedMachine, logOf[address])),
   );
   simulation.run();
-  for (const own of logs.values()) await own.close();
+  for (const own of logs.values()) own.close();
 }

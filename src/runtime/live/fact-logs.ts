@@ -1,18 +1,11 @@
 /**
  * The fact logs of one process, on disk while it runs: a folder per life of the process, in it a
- * file per machine. Facts are encoded as they are handled and written behind the machines' back, so
- * that a kill loses the last tenth of a second and nothing else. Serving comes first: a disk
- * that is full ends the logs, one that is slow makes a gap in them, and the cluster goes on.
+ * file per machine. Facts are encoded as they are handled, and given to the kernel at the end of
+ * the machines' turn, before anything that they sent has left: whatever somebody has heard of a
+ * process that is killed is in its logs. Serving comes first: a disk that is full ends the logs,
+ * one that is slow makes a gap in them, and the cluster goes on.
  */
-import {
-  createWriteStream,
-  mkdirSync,
-  openSync,
-  renameSync,
-  type WriteStream,
-  writeFileSync,
-} from 'node:fs';
-import { rename, writeFile } from 'node:fs/promises';
+import { closeSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { encode } from '../../core/codec.ts';
 import {
@@ -29,8 +22,7 @@ import type { LogManifest } from './log-manifest.ts';
 import { MANIFEST } from './log-manifest.ts';
 
 export interface LogLimits {
-  /** What has been encoded is handed to the disk so often, or when it is so much. */
-  readonly flushMs: number;
+  /** What has been encoded is written when it is so much, also within a turn. */
   readonly frameBytes: number;
   /**
    * A segment ends at the first of these, so that none takes long to replay; but never before its
@@ -38,20 +30,24 @@ export interface LogLimits {
    */
   readonly segmentBytes: number;
   readonly segmentMs: number;
-  /** Bytes of all logs that wait for the disk. Beyond it facts are left out. */
-  readonly backlogBytes: number;
+  /** Taking a snapshot holds the machines up: for so much of a segment's time at the most. */
+  readonly snapshotShare: number;
+  /** The disk may hold the machines up for so long at once, and for HELD_SHARE of the time. */
+  readonly heldMs: number;
 }
 
 const LIMITS: LogLimits = {
-  flushMs: 100,
   frameBytes: 64 << 10,
   segmentBytes: 16 << 20,
   segmentMs: 60_000,
-  backlogBytes: 64 << 20,
+  snapshotShare: 0.001,
+  heldMs: 250,
 };
+const HELD_SHARE = 0.1;
 /** Statistics are written anew so often. */
 const STATS_MS = 1000;
 const NO_BYTES = new Uint8Array();
+const NO_FILE = -1;
 
 export interface FactLogsOptions {
   readonly folder: string;
@@ -64,16 +60,20 @@ export interface FactLogsOptions {
   /** Why facts are missing, in one line. */
   readonly onWarning: (message: string) => void;
   readonly limits?: Partial<LogLimits>;
+  /** Milliseconds, as they pass. */
+  readonly clock?: () => number;
 }
 
 export class FactLogs {
   readonly limits: LogLimits;
+  readonly clock: () => number;
   private readonly options: FactLogsOptions;
   private readonly folder: string;
   private readonly files: MachineFile[] = [];
-  private timer: NodeJS.Timeout | null = null;
   private stopped = false;
-  /** The disk is too slow, and has not caught up yet. */
+  /** For how long the disk has held the machines up, less what it may since. */
+  private heldMs = 0;
+  private heldAtMs: number;
   private isBehind = false;
   private statsText = '';
   private statsAtMs = 0;
@@ -81,6 +81,8 @@ export class FactLogs {
   constructor(options: FactLogsOptions) {
     this.options = options;
     this.limits = { ...LIMITS, ...options.limits };
+    this.clock = options.clock ?? (() => performance.now());
+    this.heldAtMs = this.clock();
     this.folder = join(options.folder, `${options.member}.${options.incarnation}`);
     try {
       mkdirSync(this.folder, { recursive: true });
@@ -94,29 +96,44 @@ export class FactLogs {
   open(header: LogHeader, trace: TraceColumns | null = null): Log {
     const lives = this.files.filter(({ machine }) => machine === header.machine).length;
     const name = lives === 0 ? header.machine : `${header.machine}.${lives + 1}`;
-    const file = new MachineFile(this, header, this.stream(name));
-    if (trace !== null) file.write(FrameKind.trace, encode(trace));
+    const file = new MachineFile(this, header, this.create(name));
     this.files.push(file);
+    if (trace !== null) file.write(FrameKind.trace, encode(trace));
     return file;
   }
 
-  /** Bytes that wait for the disk. */
-  get backlogBytes(): number {
-    return this.files.reduce((sum, { waitingBytes }) => sum + waitingBytes, 0);
+  /** A turn of the machines is over: what they handled is safe from a kill when this returns. */
+  flush(): void {
+    for (const file of this.files) file.flush();
+    const nowMs = this.clock();
+    if (nowMs - this.statsAtMs < STATS_MS || this.stopped) return;
+    this.statsAtMs = nowMs;
+    this.writeStats();
   }
 
-  /** Something is there to be written. */
-  arm(): void {
-    if (this.timer !== null || this.stopped) return;
-    this.timer = setTimeout(() => this.tick(), this.limits.flushMs).unref();
+  /** Writes it all, unless that ends the logs. */
+  put(file: number, bytes: Uint8Array): void {
+    if (this.stopped) return;
+    const startMs = this.clock();
+    try {
+      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+    } catch (error) {
+      this.stop(error);
+      return;
+    }
+    const nowMs = this.clock();
+    const mayMs = HELD_SHARE * (nowMs - this.heldAtMs);
+    this.heldMs = Math.max(0, this.heldMs - mayMs) + nowMs - startMs;
+    this.heldAtMs = nowMs;
+    if (this.heldMs > this.limits.heldMs) this.rest();
   }
 
-  /** More waits than may: facts are left out until the disk has caught up. */
-  rest(): void {
-    const { member, onWarning } = this.options;
-    this.isBehind = true;
-    for (const file of this.files) file.rest();
-    onWarning(`${member}: the disk is too slow for the fact logs, facts are missing in them`);
+  /** The disk has held the machines up for too long, and facts are left out for a while. */
+  get isResting(): boolean {
+    if (!this.isBehind) return false;
+    const owedMs = this.heldMs - HELD_SHARE * (this.clock() - this.heldAtMs);
+    this.isBehind = owedMs > 0;
+    return this.isBehind;
   }
 
   /** The logs end here; the machines go on. */
@@ -130,51 +147,38 @@ export class FactLogs {
   }
 
   /** Once the machines have stopped: writes what is left. */
-  async close(): Promise<void> {
-    if (this.timer !== null) clearTimeout(this.timer);
-    await Promise.all(this.files.map((file) => file.close()));
-    if (this.stopped) return;
+  close(): void {
+    for (const file of this.files) file.close();
+    if (!this.stopped) this.writeStats();
     this.stopped = true;
-    try {
-      replace(join(this.folder, 'stats.json'), JSON.stringify(this.options.stats()));
-    } catch (error) {
-      this.options.onWarning(`${this.options.member}: no statistics: ${String(error)}`);
-    }
   }
 
-  private tick(): void {
-    this.timer = null;
-    for (const file of this.files) file.tick();
-    if (this.backlogBytes === 0) this.isBehind = false;
-    else if (this.backlogBytes > this.limits.backlogBytes && !this.isBehind) this.rest();
-    const nowMs = performance.now();
-    if (nowMs - this.statsAtMs < STATS_MS || this.stopped) return;
-    this.statsAtMs = nowMs;
-    void this.writeStats();
+  private rest(): void {
+    if (this.isBehind) return;
+    this.isBehind = true;
+    for (const file of this.files) file.rest();
+    const { member, onWarning } = this.options;
+    onWarning(`${member}: the disk is too slow for the fact logs, facts are missing in them`);
   }
 
-  private async writeStats(): Promise<void> {
+  private writeStats(): void {
     const text = JSON.stringify(this.options.stats());
     if (text === this.statsText) return;
     this.statsText = text;
-    const path = join(this.folder, 'stats.json');
     try {
-      await writeFile(`${path}.part`, text);
-      if (!this.stopped) await rename(`${path}.part`, path);
+      replace(join(this.folder, 'stats.json'), text);
     } catch (error) {
       this.stop(error);
     }
   }
 
-  private stream(name: string): WriteStream | null {
-    if (this.stopped) return null;
-    const path = join(this.folder, `${name}.log`);
+  private create(name: string): number {
+    if (this.stopped) return NO_FILE;
     try {
-      const stream = createWriteStream(path, { fd: openSync(path, 'wx') });
-      return stream.on('error', (error) => this.stop(error));
+      return openSync(join(this.folder, `${name}.log`), 'wx');
     } catch (error) {
       this.stop(error);
-      return null;
+      return NO_FILE;
     }
   }
 }
@@ -184,40 +188,33 @@ class MachineFile implements Log {
   readonly machine: string;
   private readonly logs: FactLogs;
   private readonly header: LogHeader;
-  private stream: WriteStream | null;
+  private file: number;
   private segment: SegmentWriter | null = null;
-  /** Bytes of the facts that were handed over; when the segment ends, and may end for its age. */
+  /** Bytes of its facts that were written; with how many, and when, it may end at the soonest. */
   private segmentBytes = 0;
-  private segmentBytesMost = 0;
   private segmentBytesLeast = 0;
   private segmentAtMs = 0;
-  private isOld = false;
-  private isResting = false;
+  private segmentMayEndMs = 0;
   /** Facts of the machine's life, and those that the disk was given. */
   private facts = 0;
   private handedFacts = 0;
   private nextKind: FrameKind = FrameKind.segment;
 
-  constructor(logs: FactLogs, header: LogHeader, stream: WriteStream | null) {
+  constructor(logs: FactLogs, header: LogHeader, file: number) {
     this.logs = logs;
     this.header = header;
     this.machine = header.machine;
-    this.stream = stream;
-  }
-
-  get waitingBytes(): number {
-    return this.stream?.writableLength ?? 0;
+    this.file = file;
   }
 
   fact(machine: LoggedMachine, fact: Fact): void {
-    if (this.stream === null) return;
+    if (this.file === NO_FILE) return;
     try {
-      const { limits } = this.logs;
-      if (this.segment !== null && this.segment.pendingBytes >= limits.frameBytes) this.flush();
+      const { frameBytes } = this.logs.limits;
+      if (this.segment !== null && this.segment.pendingBytes >= frameBytes) this.flush();
       if (this.segment === null || this.isLong()) this.begin(machine);
       this.facts++;
       this.segment?.fact(fact);
-      this.logs.arm();
     } catch (error) {
       this.logs.stop(error);
     }
@@ -233,69 +230,59 @@ class MachineFile implements Log {
   }
 
   write(kind: FrameKind, payload: Uint8Array): void {
-    this.stream?.write(frameOf(kind, this.handedFacts, payload));
-  }
-
-  tick(): void {
-    this.flush();
-    this.isOld = performance.now() - this.segmentAtMs > this.logs.limits.segmentMs;
-  }
-
-  /** Leaves out what is not written yet, and goes on with a snapshot when the disk is free. */
-  rest(): void {
-    this.segment = null;
-    this.isResting = true;
-  }
-
-  abandon(): void {
-    this.segment = null;
-    this.stream?.destroy();
-    this.stream = null;
-  }
-
-  async close(): Promise<void> {
-    const { stream } = this;
-    if (stream === null) return;
-    this.flush();
-    this.handedFacts = this.facts;
-    this.write(FrameKind.end, NO_BYTES);
-    this.segment = null;
-    this.stream = null;
-    await new Promise<void>((done) => {
-      // Also when it fails: then the logs have been stopped.
-      stream.once('close', done).end();
-    });
-  }
-
-  private isLong(): boolean {
-    const old = this.isOld && this.segmentBytes >= this.segmentBytesLeast;
-    return old || this.segmentBytes >= this.segmentBytesMost;
-  }
-
-  private begin(machine: LoggedMachine): void {
-    this.flush();
-    this.segment = null;
-    if (this.isResting && this.logs.backlogBytes > 0) return;
-    this.isResting = false;
-    this.segment = new SegmentWriter(this.header, machine);
-    this.nextKind = FrameKind.segment;
-    this.handedFacts = this.facts;
-    const snapshotBytes = this.segment.pendingBytes;
-    this.segmentBytes = -snapshotBytes;
-    this.segmentBytesLeast = snapshotBytes;
-    this.segmentBytesMost = Math.max(this.logs.limits.segmentBytes, snapshotBytes);
-    this.segmentAtMs = performance.now();
-    this.isOld = false;
+    if (this.file !== NO_FILE) this.logs.put(this.file, frameOf(kind, this.handedFacts, payload));
   }
 
   /** Between two facts: what is there is whole. */
-  private flush(): void {
+  flush(): void {
     const { segment } = this;
     if (segment === null || segment.pendingBytes === 0) return;
     this.segmentBytes += segment.pendingBytes;
     this.write(this.nextKind, segment.drain());
     this.handedFacts = this.facts;
     this.nextKind = FrameKind.facts;
+  }
+
+  /** Goes on with a snapshot when the disk is free. */
+  rest(): void {
+    this.segment = null;
+  }
+
+  abandon(): void {
+    this.segment = null;
+    if (this.file !== NO_FILE) closeSync(this.file);
+    this.file = NO_FILE;
+  }
+
+  close(): void {
+    this.flush();
+    this.handedFacts = this.facts;
+    this.write(FrameKind.end, NO_BYTES);
+    this.abandon();
+  }
+
+  private isLong(): boolean {
+    const { segmentBytes, segmentAtMs } = this;
+    const nowMs = this.logs.clock();
+    if (segmentBytes < this.segmentBytesLeast || nowMs < this.segmentMayEndMs) return false;
+    const { segmentBytes: most, segmentMs } = this.logs.limits;
+    return segmentBytes >= most || nowMs - segmentAtMs >= segmentMs;
+  }
+
+  private begin(machine: LoggedMachine): void {
+    this.flush();
+    this.segment = null;
+    if (this.logs.isResting) return;
+    const { clock, limits } = this.logs;
+    const startMs = clock();
+    this.segment = new SegmentWriter(this.header, machine);
+    this.segmentAtMs = clock();
+    this.segmentMayEndMs = startMs + (this.segmentAtMs - startMs) / limits.snapshotShare;
+    this.nextKind = FrameKind.segment;
+    this.handedFacts = this.facts;
+    const snapshotBytes = this.segment.pendingBytes;
+    this.segmentBytes = -snapshotBytes;
+    this.segmentBytesLeast = snapshotBytes;
   }
 }
 

@@ -40,6 +40,8 @@ export interface LiveProcessOptions {
   /** Machines that a process hosts. */
   readonly addressesOf: (process: string) => readonly Address[];
   readonly onError: (error: unknown) => void;
+  /** The machines have had a turn; what they sent has not left yet. */
+  readonly onTurn?: () => void;
 }
 
 /** What a process that hosts a node has beside its machines. */
@@ -67,9 +69,10 @@ export class LiveProcess {
     this.addresses = new AddressBook(options.topology);
     this.schema = new MessageSchema(options.topology);
     const seen: Observer = { onFact: (_, fact) => this.prompts.note(fact) };
-    const { originNs, speed, onError } = options;
+    const { originNs, speed, onError, onTurn } = options;
     const observers = [seen, ...options.observers];
-    this.clock = new RealTime({ observers, originNs, speed, spin: false, onError, onIdle: null });
+    const unused = { spin: false, onIdle: null };
+    this.clock = new RealTime({ observers, originNs, speed, onError, onTurn, ...unused });
   }
 
   host(address: Address): Host {

@@ -104,6 +104,7 @@ export class Machines {
       processOf: (address) => membership.processOf(addresses, address),
       addressesOf: (peer) => membership.addressesOf(addresses, peer),
       onError: world.onError,
+      onTurn: () => this.logs?.flush(),
     });
   }
 
@@ -318,7 +319,7 @@ export class Machines {
   async close(forGood: boolean): Promise<void> {
     this.process.stop();
     await this.node?.close(forGood);
-    await this.logs?.close();
+    this.logs?.close();
   }
 
   // --- logs -----------------------------------------------------------------------------------
