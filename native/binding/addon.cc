@@ -25,7 +25,7 @@ Napi::Value Probe(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  exports.Set("abi", 2);
+  exports.Set("abi", 3);
   exports.Set("crcHardware", crc32cHardware());
   exports.Set("crc32c", Napi::Function::New(env, Crc32c, "crc32c"));
   exports.Set("probe", Napi::Function::New(env, Probe, "probe"));

@@ -1,12 +1,13 @@
 #include <napi.h>
 
 #include <array>
-#include <atomic>
 #include <cstring>
 #include <map>
 
+#include "bell.h"
 #include "binding.h"
 #include "engine.h"
+#include "rows.h"
 
 namespace moontide::binding {
 namespace {
@@ -17,8 +18,13 @@ constexpr size_t kSliceDoubles = 10;
 // Doubles per event and per slice's result that `drain` writes.
 constexpr size_t kEventDoubles = 8;
 constexpr size_t kResultDoubles = 2;
-// Transfers that the engine takes in one go.
+// Transfers that the engine takes in one go: the rails' threads share its lock.
 constexpr size_t kSpecs = 32;
+// Kinds of events that are the binding's own: some of a `Rows` have ended; a row has failed; it is
+// held no more.
+constexpr double kRowsEnded = 3;
+constexpr double kRowFailed = 4;
+constexpr double kRowReleased = 5;
 
 double asDouble(Status status) { return static_cast<double>(static_cast<int32_t>(status)); }
 
@@ -29,12 +35,6 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   ~EngineObject() override;
 
  private:
-  // What the threads of the engine may call; outlives this object where a thread hangs.
-  struct Bell {
-    Napi::ThreadSafeFunction ring;
-    std::atomic<bool> closed{false};
-  };
-
   Napi::Value AddRail(const Napi::CallbackInfo& info);
   Napi::Value RailInfo(const Napi::CallbackInfo& info);
   Napi::Value CreatePool(const Napi::CallbackInfo& info);
@@ -47,12 +47,17 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value ImportSegment(const Napi::CallbackInfo& info);
   Napi::Value DropSegment(const Napi::CallbackInfo& info);
   Napi::Value Submit(const Napi::CallbackInfo& info);
+  Napi::Value OpenRows(const Napi::CallbackInfo& info);
+  Napi::Value StartRows(const Napi::CallbackInfo& info);
+  Napi::Value Kick(const Napi::CallbackInfo& info);
   Napi::Value Drain(const Napi::CallbackInfo& info);
   Napi::Value OpenTransfers(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
   void Stop();
   static void AtExit(void* self);
   void Hold(bool hold);
+  double* RowEvent(const Event& event, double* at);
+  Rows* RowsOf(uint32_t id);
   Pool* PoolOf(const Napi::Value& id);
 
   std::shared_ptr<Bell> bell_;
@@ -60,6 +65,12 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   std::array<TransferSpec, kSpecs> specs_;
   std::vector<Event> events_;
   size_t next_ = 0;
+  int64_t drainedNs_ = 0;
+  uint32_t open_ = 0;
+  // By id; each is gone with the memory that JavaScript has of it.
+  using RowsTable = std::unordered_map<uint32_t, std::unique_ptr<Rows>>;
+  const std::shared_ptr<RowsTable> rows_ = std::make_shared<RowsTable>();
+  uint32_t nextRows_ = 0;
   bool held_ = false;
   bool atExit_ = false;
   bool clean_ = true;
@@ -71,13 +82,6 @@ const uint8_t* bytesOf(const Napi::Value& value, size_t* size) {
   const auto array = value.As<Napi::TypedArray>();
   *size = array.ByteLength();
   return static_cast<const uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
-}
-
-// On the main thread. An environment that is ending calls nothing any more; an exception of the
-// callback stays pending, and Node reports it.
-void Ring(Napi::Env env, Napi::Function onEvents) {
-  if (static_cast<napi_env>(env) == nullptr) return;
-  napi_call_function(env, env.Undefined(), onEvents, 0, nullptr, nullptr);
 }
 
 Napi::Value Failed(Napi::Env env, const std::string& why) {
@@ -94,13 +98,13 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
   settings.reopenNsMax = static_cast<int64_t>(numbers[2]);
   settings.cancelNs = static_cast<int64_t>(numbers[3]);
   settings.graceNs = static_cast<int64_t>(numbers[4]);
-  bell_ = std::make_shared<Bell>();
-  bell_->ring = Napi::ThreadSafeFunction::New(info.Env(), info[1].As<Napi::Function>(),
-                                              "moontide-events", 0, 1);
-  bell_->ring.Unref(info.Env());
-  engine_ = std::make_unique<Engine>(settings, [bell = bell_] {
-    if (!bell->closed.load()) bell->ring.NonBlockingCall(Ring);
-  });
+  // The engine's threads may ring when this object is gone, where one hangs.
+  bell_ = Bell::make(info.Env(), info[1].As<Napi::Function>());
+  if (bell_ == nullptr) {
+    Failed(info.Env(), "engine: no handle in the event loop");
+    return;
+  }
+  engine_ = std::make_unique<Engine>(settings, [bell = bell_] { bell->ring(); });
   // Before the environment goes, so that no thread calls into it.
   napi_add_env_cleanup_hook(info.Env(), AtExit, this);
 }
@@ -271,13 +275,10 @@ Napi::Value EngineObject::DropSegment(const Napi::CallbackInfo& info) {
 
 // While transfers are open, the process must not end for want of other work.
 void EngineObject::Hold(bool hold) {
+  if (hold) open_ = std::max(open_, 1u);
   if (hold == held_) return;
   held_ = hold;
-  if (hold) {
-    bell_->ring.Ref(Env());
-  } else {
-    bell_->ring.Unref(Env());
-  }
+  bell_->hold(hold);
 }
 
 // (batch: Float64Array, doubles) -> transfers taken; fewer than given: too many are open
@@ -286,7 +287,6 @@ Napi::Value EngineObject::Submit(const Napi::CallbackInfo& info) {
   double* at = array.Data();
   const double* const end = at + std::min<size_t>(array.ElementLength(),
                                             info[1].As<Napi::Number>().Uint32Value());
-  // In pieces: the rails' threads share the engine's lock.
   uint32_t taken = 0;
   size_t count = 0;
   while (static_cast<size_t>(end - at) >= kTransferDoubles) {
@@ -327,6 +327,89 @@ Napi::Value EngineObject::Submit(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), taken);
 }
 
+// (rows, pool, segment, write, urgent, flags, deadlineNs, sliceBytes) -> [id, memory]
+Napi::Value EngineObject::OpenRows(const Napi::CallbackInfo& info) {
+  const auto number = [&](size_t i) { return info[i].As<Napi::Number>().DoubleValue(); };
+  const RowsShape shape{static_cast<uint32_t>(number(1)),
+                        static_cast<uint32_t>(number(2)),
+                        info[3].As<Napi::Boolean>() ? OpKind::write : OpKind::read,
+                        info[4].As<Napi::Boolean>(),
+                        static_cast<uint32_t>(number(5)),
+                        static_cast<int64_t>(number(6)),
+                        std::max<uint64_t>(1, static_cast<uint64_t>(number(7)))};
+  const uint32_t id = nextRows_++ & 0x7fffffff;
+  auto rows = std::make_unique<Rows>(id, static_cast<uint32_t>(number(0)), shape);
+  using Table = std::shared_ptr<RowsTable>;
+  auto memory = Napi::ArrayBuffer::New(
+      info.Env(), rows->data(), rows->sizeBytes(),
+      [id](Napi::Env, void*, Table* table) {
+        (*table)->erase(id);
+        delete table;
+      },
+      new Table(rows_));
+  (*rows_)[id] = std::move(rows);
+  Napi::Array out = Napi::Array::New(info.Env(), 2);
+  out.Set(0u, id);
+  out.Set(1u, memory);
+  return out;
+}
+
+Rows* EngineObject::RowsOf(uint32_t id) {
+  const auto found = rows_->find(id);
+  return found == rows_->end() ? nullptr : found->second.get();
+}
+
+// (rows, from, count, rail, remoteRail, again) -> rows taken; fewer than given: too many are open, the
+// rest are to be given `again`; negative: one of them is open. Takes effect at the next kick.
+Napi::Value EngineObject::StartRows(const Napi::CallbackInfo& info) {
+  const auto number = [&](size_t i) { return info[i].As<Napi::Number>().Uint32Value(); };
+  Rows* const rows = RowsOf(number(0));
+  const uint32_t from = number(1);
+  const uint32_t count = number(2);
+  if (rows == nullptr || from > rows->count() || count > rows->count() - from) {
+    return Failed(info.Env(), "no such rows");
+  }
+  if (!info[5].As<Napi::Boolean>()) {
+    if (rows->anyOpen(from, count)) return Napi::Number::New(info.Env(), -1);
+    rows->start(from, count, nowNs());
+  }
+  uint32_t taken = 0;
+  while (taken < count) {
+    const uint32_t some = std::min<uint32_t>(count - taken, kSpecs);
+    for (uint32_t i = 0; i < some; i++) {
+      rows->spec(from + taken + i, number(3), number(4), &specs_[i]);
+    }
+    const size_t accepted = engine_->submit(specs_.data(), some);
+    taken += static_cast<uint32_t>(accepted);
+    if (accepted < some) break;
+  }
+  if (taken > 0) Hold(true);
+  return Napi::Number::New(info.Env(), taken);
+}
+
+Napi::Value EngineObject::Kick(const Napi::CallbackInfo& info) {
+  engine_->kick();
+  return info.Env().Undefined();
+}
+
+// What became of a row: of one that arrived, only the first is told. Answers where to go on.
+double* EngineObject::RowEvent(const Event& event, double* at) {
+  const uint32_t id = Rows::idOf(event.tag);
+  Rows* const rows = RowsOf(id);
+  if (rows == nullptr) return at;
+  const bool arrived = event.kind == EventKind::transfer && event.status == Status::ok;
+  if (arrived && !rows->end(event, drainedNs_)) return at;
+  std::fill_n(at, kEventDoubles, 0.0);
+  at[0] = arrived ? kRowsEnded : event.kind == EventKind::transfer ? kRowFailed : kRowReleased;
+  at[1] = id;
+  at[2] = asDouble(event.status);
+  at[3] = event.flags;
+  at[4] = event.crc;
+  at[5] = Rows::rowOf(event.tag);
+  at[6] = rows->railOf(Rows::rowOf(event.tag));
+  return at + kEventDoubles;
+}
+
 // (out: Float64Array) -> doubles written, negative when there is more (call again)
 Napi::Value EngineObject::Drain(const Napi::CallbackInfo& info) {
   auto array = info[0].As<Napi::Float64Array>();
@@ -334,16 +417,22 @@ Napi::Value EngineObject::Drain(const Napi::CallbackInfo& info) {
   double* at = start;
   double* const end = at + array.ElementLength();
   if (next_ == events_.size()) {
-    engine_->drain(&events_);
+    open_ = engine_->drain(&events_);
+    drainedNs_ = nowNs();
     next_ = 0;
   }
   for (; next_ < events_.size(); next_++) {
     const Event& event = events_[next_];
+    const auto room = static_cast<size_t>(end - at);
+    if (room < kEventDoubles) break;
+    if (event.kind != EventKind::rail && (event.tag & Rows::kTag) != 0) {
+      at = RowEvent(event, at);
+      continue;
+    }
     // One whose results do not fit whole tells the first of them.
     size_t results = event.slices.size();
-    const auto room = static_cast<size_t>(end - at);
     if (room < kEventDoubles + results * kResultDoubles) {
-      if (at != start || room < kEventDoubles) break;
+      if (at != start) break;
       results = (room - kEventDoubles) / kResultDoubles;
     }
     at[0] = static_cast<double>(event.kind);
@@ -361,7 +450,7 @@ Napi::Value EngineObject::Drain(const Napi::CallbackInfo& info) {
     }
   }
   const bool more = next_ < events_.size();
-  if (!more && engine_->openTransfers() == 0) Hold(false);
+  if (!more && open_ == 0) Hold(false);
   const auto written = static_cast<double>(at - start);
   return Napi::Number::New(info.Env(), more ? -written : written);
 }
@@ -371,9 +460,9 @@ Napi::Value EngineObject::OpenTransfers(const Napi::CallbackInfo& info) {
 }
 
 void EngineObject::Stop() {
-  if (bell_->closed.exchange(true)) return;
+  if (engine_ == nullptr) return;
   clean_ = engine_->stop() && clean_;
-  bell_->ring.Release();
+  bell_->close();
   // A thread that hangs still knows the engine.
   if (!clean_) (void)engine_.release();
 }
@@ -386,6 +475,7 @@ Napi::Value EngineObject::Close(const Napi::CallbackInfo& info) {
   }
   views_.clear();
   clean_ = engine_->stop() && clean_;
+  bell_->close();
   return Napi::Boolean::New(info.Env(), clean_);
 }
 
@@ -403,6 +493,9 @@ Napi::Function EngineObject::Define(Napi::Env env) {
                       InstanceMethod<&EngineObject::ImportSegment>("importSegment"),
                       InstanceMethod<&EngineObject::DropSegment>("dropSegment"),
                       InstanceMethod<&EngineObject::Submit>("submit"),
+                      InstanceMethod<&EngineObject::OpenRows>("openRows"),
+                      InstanceMethod<&EngineObject::StartRows>("startRows"),
+                      InstanceMethod<&EngineObject::Kick>("kick"),
                       InstanceMethod<&EngineObject::Drain>("drain"),
                       InstanceMethod<&EngineObject::OpenTransfers>("openTransfers"),
                       InstanceMethod<&EngineObject::Close>("close")});

@@ -233,13 +233,19 @@ Status Engine::accept(const TransferSpec& spec, int64_t now) {
     event.status = wrong;
     for (uint32_t i = 0; i < transfer->count; i++) event.slices.push_back({wrong, 0});
     events_.push_back(std::move(event));
+    refused_ = true;
     return Status::ok;
   }
   Transfer* raw = transfer.release();
   raw->next = first_;
   if (first_ != nullptr) first_->prev = raw;
   first_ = raw;
-  if (open_++ == 0) wakeSupervisor_.notify_one();
+  open_++;
+  // Most bursts of transfers begin and end while it waits for its next look.
+  if (parked_) {
+    parked_ = false;
+    wakeSupervisor_.notify_one();
+  }
   for (uint32_t i = 0; i < raw->count; i++) {
     raw->slices[i].pool->open[raw->slices[i].localSlot].fetch_add(1);
   }
@@ -251,6 +257,11 @@ Status Engine::accept(const TransferSpec& spec, int64_t now) {
 
 void Engine::kick() {
   for (const auto& worker : workers_) worker->kick();
+  {
+    std::lock_guard lock(mutex_);
+    if (!refused_) return;
+    refused_ = false;
+  }
   notify();
 }
 
@@ -334,6 +345,7 @@ void Engine::supervise() {
   std::unique_lock lock(mutex_);
   while (!stopped_) {
     if (open_ == 0) {
+      parked_ = true;
       wakeSupervisor_.wait(lock);
       continue;
     }
@@ -373,11 +385,12 @@ void Engine::notify() {
   notify_();
 }
 
-void Engine::drain(std::vector<Event>* out) {
+uint32_t Engine::drain(std::vector<Event>* out) {
   out->clear();
   std::lock_guard lock(mutex_);
   notified_ = false;
   out->swap(events_);
+  return open_;
 }
 
 uint32_t Engine::openTransfers() {

@@ -154,7 +154,8 @@ class Engine {
   // Wakes the rails that got something: once per batch.
   void kick();
   // Moves all waiting events to `out`.
-  void drain(std::vector<Event>* out);
+  // Answers how many transfers are open.
+  uint32_t drain(std::vector<Event>* out);
   uint32_t openTransfers();
 
   // Closes all rails; every open transfer is reported (to a drain); pools are unmapped. False: a
@@ -191,6 +192,10 @@ class Engine {
   // By rail: slices of the batch that is being submitted, for its queue.
   std::vector<std::vector<Slice*>> accepted_;
   bool notified_ = false;
+  // Events that no rail will tell wait: transfers that were refused.
+  bool refused_ = false;
+  // The supervisor sleeps until it is woken, not for a while.
+  bool parked_ = false;
   bool stopping_ = false;
   bool stopped_ = false;
   std::thread supervisor_;

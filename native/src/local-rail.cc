@@ -25,8 +25,10 @@ namespace {
 constexpr uint8_t kVersion = 1;
 constexpr uint32_t kMaxOpBytes = 64u << 20;
 constexpr uint32_t kMaxOpen = 4096;
-// Copied per poll, so that deadlines and new work are looked at in between.
-constexpr uint64_t kTurnBytes = 4u << 20;
+// Copied per poll, so that deadlines and new work are looked at in between: of our own READs and of
+// peers' WRITEs, where each turn ends with a message that wakes the peer.
+constexpr uint64_t kTurnBytes = 512u << 10;
+constexpr uint64_t kServeBytes = 4u << 20;
 // From here on a copy bypasses the cache.
 constexpr uint32_t kStreamingBytes = 256u << 10;
 constexpr int kEvents = 64;
@@ -479,6 +481,7 @@ void LocalRail::work() {
       done_.push_back({op, copy(op, remote)});
     }
   }
+  budget = kServeBytes;
   for (Guest* guest : guests_) serve(guest, &budget);
 }
 

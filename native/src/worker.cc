@@ -13,10 +13,14 @@ namespace moontide {
 namespace {
 
 constexpr int kPollMax = 64;
-// Between two callbacks while a rail is busy: at least, and while more is open than has ended.
-// A callback costs JavaScript's thread ten operations, and the rail meanwhile has work.
+// Between two callbacks while a rail is busy: at least, and what one that has ended waits at most.
+// A callback costs JavaScript's thread as much as dozens of operations, and the rail has work.
 constexpr int64_t kTellNsMin = 200'000;
 constexpr int64_t kTellNsMax = 1'000'000;
+// The rail's work lasts so long at least when more is asked for: JavaScript takes that to answer.
+constexpr int64_t kAnswerNs = 60'000;
+// Of the sums that tell a rail's pace: what is left after each poll.
+constexpr double kPaceKept = 0.9;
 
 }  // namespace
 
@@ -162,7 +166,11 @@ void RailWorker::takeQueue() {
     incoming.swap(incoming_);
     calls.swap(calls_);
   }
-  for (Slice* slice : incoming) (slice->transfer->urgent ? urgent_ : normal_).push_back(slice);
+  if (leftBytes_ == 0) paceFromNs_ = nowNs();
+  for (Slice* slice : incoming) {
+    leftBytes_ += slice->op.lengthBytes;
+    (slice->transfer->urgent ? urgent_ : normal_).push_back(slice);
+  }
   for (const auto& call : calls) call();
 }
 
@@ -364,10 +372,12 @@ void RailWorker::sum(Slice* slice, Status* status) {
 }
 
 void RailWorker::finish(Completion* done, int count) {
+  uint64_t ended = 0;
   uint64_t bytes = 0;
   uint64_t failures = 0;
   for (int i = 0; i < count; i++) {
     auto* slice = reinterpret_cast<Slice*>(done[i].operation);
+    ended += slice->op.lengthBytes;
     sum(slice, &done[i].status);
     if (slice->cancelling && done[i].status != Status::ok) done[i].status = Status::timedOut;
     if (done[i].status == Status::ok) {
@@ -388,16 +398,27 @@ void RailWorker::finish(Completion* done, int count) {
       engine_->finishSlice(reinterpret_cast<Slice*>(done[i].operation), done[i].status, now);
     }
   }
+  pace(ended, now);
+  if (untold_ == 0) untoldNs_ = now;
   untold_ += static_cast<size_t>(count);
   tell(now);
 }
 
-// When what has ended is to be told: at once when nothing else is open, else not more often than
-// the callback on the other side is worth.
+void RailWorker::pace(uint64_t bytes, int64_t now) {
+  leftBytes_ -= bytes;
+  paceNs_ = paceNs_ * kPaceKept + static_cast<double>(now - paceFromNs_);
+  paceBytes_ = paceBytes_ * kPaceKept + static_cast<double>(bytes);
+  paceFromNs_ = now;
+}
+
+// When what has ended is to be told: at once when nothing else is open; before the rail runs out of
+// work; but not more often than the callback on the other side is worth.
 int64_t RailWorker::tellAtNs() const {
-  const size_t left = openCount_ + urgent_.size() + normal_.size();
-  if (left == 0) return 0;
-  return toldNs_ + (untoldUrgent_ || untold_ >= left ? kTellNsMin : kTellNsMax);
+  if (leftBytes_ == 0) return 0;
+  if (untoldUrgent_) return toldNs_ + kTellNsMin;
+  const auto leftNs = static_cast<int64_t>(static_cast<double>(leftBytes_) * paceNs_ / paceBytes_);
+  const int64_t inTime = paceFromNs_ + leftNs - kAnswerNs;
+  return std::min(untoldNs_ + kTellNsMax, std::max(toldNs_ + kTellNsMin, inTime));
 }
 
 void RailWorker::tell(int64_t now) {

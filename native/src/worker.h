@@ -106,6 +106,7 @@ class RailWorker : public std::enable_shared_from_this<RailWorker> {
   void checkDeadlines(int64_t now);
   int64_t sleepNs(int64_t now) const;
   void sleep();
+  void pace(uint64_t bytes, int64_t now);
   int64_t tellAtNs() const;
   void tell(int64_t now);
   void wake();
@@ -145,11 +146,17 @@ class RailWorker : public std::enable_shared_from_this<RailWorker> {
   size_t openCount_ = 0;
   std::map<std::pair<uint32_t, uint32_t>, Remote> remotes_;
   std::map<PeerHandle, uint32_t> peerUses_;
-  // Slices that have ended and wait to be told, whether an urgent one is among them; when the last
-  // were.
+  // Slices that have ended and wait to be told, since when, and whether an urgent one is among them;
+  // when others were told last.
   size_t untold_ = 0;
+  int64_t untoldNs_ = 0;
   bool untoldUrgent_ = false;
   int64_t toldNs_ = 0;
+  // Bytes that are open or queued, and how fast such went: both sums fade.
+  uint64_t leftBytes_ = 0;
+  int64_t paceFromNs_ = 0;
+  double paceNs_ = 0;
+  double paceBytes_ = 0;
   int64_t nextDeadlineNs_ = INT64_MAX;
   int64_t reopenAtNs_ = 0;
   int64_t backoffNs_ = 0;

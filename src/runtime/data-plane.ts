@@ -13,10 +13,12 @@ import {
   type MoveEnd,
   NOT_ARRIVED,
   newJob,
+  PLANE_DEFAULTS,
+  type PlaneSettings,
   RETRY,
   WRONG_KIND,
 } from './move.ts';
-import { type MoveColumns, Moves, type RowsEnded } from './move-columns.ts';
+import { engineNs, type MoveColumns, Moves, type RowsEnded } from './move-columns.ts';
 import {
   EVENT_DOUBLES,
   EventKind,
@@ -36,27 +38,8 @@ import { nowNs, PlaneRails } from './plane-rails.ts';
 import { type RailKind, type Route, Segment } from './segment.ts';
 import type { Location, TopologyMatrix } from './topology-matrix.ts';
 
-export type { Move, MoveEnd } from './move.ts';
+export { type Move, type MoveEnd, PLANE_DEFAULTS, type PlaneSettings } from './move.ts';
 export { RAIL_KINDS, type RailKind, Segment } from './segment.ts';
-
-export interface PlaneSettings {
-  /** Transfers open at once; more wait in the batch. */
-  readonly transfersMax: number;
-  /** Larger blocks are cut into slices of this size. */
-  readonly sliceBytes: number;
-  /** What one attempt of a transfer may take. */
-  readonly attemptNs: number;
-  /** Attempts, the first included; each asks the policy anew for what is left. */
-  readonly attemptsMax: number;
-}
-
-/** Slices of Mooncake's size suit RDMA; sockets and copies like 1 MiB. Attempts: as Mooncake's. */
-export const PLANE_DEFAULTS: PlaneSettings = {
-  transfersMax: 65_536,
-  sliceBytes: 1 << 20,
-  attemptNs: 2e9,
-  attemptsMax: 9,
-};
 
 export interface RailSpec {
   readonly kind: RailKind;
@@ -64,6 +47,14 @@ export interface RailSpec {
   readonly bytesPerNs: number | null;
   /** Of its kind: native/src/tcp-rail.h, local-rail.h, fabric-rail.h. */
   readonly options: Readonly<Record<string, string>>;
+}
+
+/** Rows that have started, and the only pair of rails that leads there. */
+interface Run {
+  readonly moves: Moves;
+  from: number;
+  count: number;
+  readonly route: Route;
 }
 
 const isSinglePair = ({ own, peer }: Route): boolean =>
@@ -78,10 +69,14 @@ export class DataPlane {
   private readonly ownRails: PlaneRails;
   private readonly batch = new Batch();
   private readonly events = new Float64Array(1 << 16);
-  private readonly jobs = new JobTable<Job | Moves>();
+  private readonly jobs = new JobTable<Job>();
   private readonly idleJobs: Job[] = [];
   private readonly quarantine = new Map<number, { pool: Pool; slot: number }>();
   private readonly waiting = new Map<NodeJS.Timeout, Job>();
+  /** Columns with rows under way or quarantined, by id. */
+  private readonly moving = new Map<number, Moves>();
+  /** Runs of rows that the engine has not taken yet: too much was open. */
+  private backlog: Run[] = [];
   /** Columns of which rows have ended, to be told so. */
   private untold: Moves[] = [];
   private draining = false;
@@ -159,31 +154,37 @@ export class DataPlane {
 
   /** Moves alike, to be started by `startMoves`; `ended` is told their ends, many at a time. */
   moves(columns: MoveColumns, ended: RowsEnded): Moves {
-    return new Moves(columns, ended);
+    return new Moves(this.engine, this.settings, columns, ended);
   }
 
   /**
-   * Starts `count` rows. One of a single slice over a single pair of rails, as most are, costs no
-   * object; others, and those that fail at first, go on as moves by themselves.
+   * Starts `count` rows. Over a single pair of rails, as most are, the engine reads them from the
+   * columns; others, and those that fail at first, go on as moves by themselves.
    */
   startMoves(moves: Moves, from = 0, count = moves.columns.slots.length): void {
     assert(!this.closed, 'the data plane is open');
-    if (!this.queued) this.turnNs = nowNs();
+    if (count === 0) return;
     const { columns, segment } = moves;
     const route = this.ownRails.routeTo(segment);
-    const simple = route !== null && isSinglePair(route) && columns.deadlineNs > 0;
-    for (let row = from; row < from + count; row++) {
-      moves.started(row, this.turnNs);
-      if (simple && columns.bytes[row] <= this.settings.sliceBytes) this.post(moves, row, route);
-      else this.move(moves.moveAt(row), (end) => this.rowMoved(moves, row, end));
+    this.moving.set(moves.id, moves);
+    if (route !== null && isSinglePair(route) && columns.deadlineNs > 0) {
+      this.startRun({ moves, from, count, route }, false);
+      this.flushSoon();
+      return;
     }
-    if (simple) this.flushSoon();
+    for (let row = from; row < from + count; row++) {
+      moves.started(row);
+      this.move(moves.moveAt(row), (end) => this.rowMoved(moves, row, end));
+    }
   }
 
   /** Gives the engine what has been collected, now. */
   flush(): void {
     this.queued = false;
     this.batch.submit(this.engine);
+    const { backlog } = this;
+    while (backlog.length > 0 && this.startRun(backlog[0], true)) backlog.shift();
+    this.engine.kick();
   }
 
   /** Ends all moves, rails and pools (their bytes are empty then). False: a rail's thread hangs. */
@@ -196,13 +197,13 @@ export class DataPlane {
     this.turnNs = nowNs();
     for (const [waiting, job] of this.waiting) {
       clearTimeout(waiting);
-      this.jobs.open(job, 0);
+      this.jobs.open(job);
     }
     for (const tag of this.jobs.openTags()) {
       const job = this.jobs.get(tag);
-      if (job instanceof Moves) this.endRow(tag, job, Status.cancelled, Number.NaN, false);
-      else if (job !== null) this.end(tag, job, Status.cancelled, null, false, false);
+      if (job !== null) this.end(tag, job, Status.cancelled, null, false, false);
     }
+    for (const moves of this.moving.values()) if (moves.cancel()) this.untold.push(moves);
     this.tell();
     return clean;
   }
@@ -210,7 +211,20 @@ export class DataPlane {
   private flushSoon(): void {
     if (this.queued) return;
     this.queued = true;
-    queueMicrotask(() => this.flush());
+    if (!this.draining) queueMicrotask(() => this.flush());
+  }
+
+  /** Answers whether the engine has taken it whole; the rest is kept. */
+  private startRun(run: Run, again: boolean): boolean {
+    const { moves, from, count, route } = run;
+    const own = route.own.indices[0];
+    const peer = route.peer.indices[0];
+    const taken = this.engine.startRows(moves.id, from, count, own, peer, again);
+    assert(taken >= 0, 'a row is moved again when it has ended');
+    run.from += taken;
+    run.count -= taken;
+    if (run.count > 0 && !again) this.backlog.push(run);
+    return run.count === 0;
   }
 
   /** The next attempt, or the end with `status`. */
@@ -218,7 +232,7 @@ export class DataPlane {
     const { move } = job;
     const route = this.ownRails.routeTo(move.segment);
     const leftNs = move.deadlineNs - (job.attempts === 0 ? 0 : nowNs() - job.startNs);
-    const tag = this.jobs.open(job, 0);
+    const tag = this.jobs.open(job);
     if (this.closed || route === null || job.attempts >= this.settings.attemptsMax || leftNs <= 0) {
       const why = leftNs <= 0 ? Status.timedOut : status;
       queueMicrotask(() => {
@@ -238,34 +252,6 @@ export class DataPlane {
     this.batch.transfer(tag, move.write, move.urgent, flags, crc, deadlineNs, job.slices.length);
     for (let i = 0; i < job.slices.length; i++) this.addSlice(job, route, i);
     this.flushSoon();
-  }
-
-  /** A row as one transfer of one slice. */
-  private post(moves: Moves, row: number, route: Route): void {
-    const { own, peer } = route;
-    const { columns } = moves;
-    moves.routes[row] = route;
-    const bytes = columns.bytes[row];
-    moves.aheadOwn[row] = own.table.posted(0, bytes);
-    moves.aheadPeer[row] = peer.table.posted(0, bytes);
-    const { crcs } = columns;
-    const flags = (crcs === null ? 0 : VERIFY) | (columns.sum ? SUM : 0);
-    const crc = crcs === null ? 0 : crcs[row];
-    const deadlineNs = Math.min(columns.deadlineNs, this.settings.attemptNs);
-    const tag = this.jobs.open(moves, row);
-    this.batch.transfer(tag, columns.write, columns.urgent, flags, crc, deadlineNs, 1);
-    this.batch.slice(
-      moves.pool.id,
-      columns.slots[row],
-      columns.offsets[row],
-      moves.segment.info.id,
-      columns.remoteSlots[row],
-      columns.generations[row],
-      columns.remoteOffsets[row],
-      bytes,
-      own.indices[0],
-      peer.indices[0],
-    );
   }
 
   /** Soon the first time, then after 2, 4, … ms: a rail takes a while to be reopened. */
@@ -310,8 +296,20 @@ export class DataPlane {
 
   /** The one callback: everything that has ended since the last time. */
   private drain(): void {
-    const { events, engine } = this;
     this.draining = true;
+    try {
+      this.takeEvents();
+      this.tell();
+    } finally {
+      this.draining = false;
+    }
+    // What the engine did not take before may fit now; what was started meanwhile goes at once.
+    const waiting = this.queued || this.batch.transfers > 0 || this.backlog.length > 0;
+    if (!this.closed && waiting) this.flush();
+  }
+
+  private takeEvents(): void {
+    const { events, engine } = this;
     for (let more = true; more; ) {
       const written = engine.drain(events);
       this.turnNs = nowNs();
@@ -321,25 +319,38 @@ export class DataPlane {
         this.event(at);
       }
     }
-    this.draining = false;
-    this.tell();
-    // What the engine did not take before may fit now; retries go at once.
-    if (!this.closed && this.batch.transfers > 0) this.flush();
   }
 
   private event(at: number): void {
     const { events } = this;
+    const kind = events[at];
     const tag = events[at + 1];
-    if (events[at] === EventKind.rail) {
+    if (kind >= EventKind.rowsEnded) {
+      const moves = this.moving.get(tag);
+      if (moves !== undefined) this.rowsEvent(moves, at);
+    } else if (kind === EventKind.rail) {
       this.railEvent(tag, events[at + 2] === Status.ok);
-    } else if (events[at] === EventKind.released) {
+    } else if (kind === EventKind.released) {
       const held = this.quarantine.get(tag);
       this.quarantine.delete(tag);
       if (held !== undefined) this.onReleased(held.pool, held.slot);
     } else {
       const job = this.jobs.get(tag);
-      if (job instanceof Moves) this.rowEvent(tag, job, at);
-      else if (job !== null) this.transferEvent(tag, job, at);
+      if (job !== null) this.transferEvent(tag, job, at);
+    }
+  }
+
+  private rowsEvent(moves: Moves, at: number): void {
+    const kind = this.events[at];
+    const row = this.events[at + 5];
+    if (kind === EventKind.rowsEnded) {
+      this.untold.push(moves);
+    } else if (kind === EventKind.rowFailed) {
+      if (moves.isOpen(row)) this.rowFailed(moves, row, at);
+    } else {
+      moves.held--;
+      this.forget(moves);
+      this.onReleased(moves.pool, moves.columns.slots[row]);
     }
   }
 
@@ -363,38 +374,21 @@ export class DataPlane {
     this.retry(job, status);
   }
 
-  /** Of the first attempt of a row: `post`. */
-  private rowEvent(tag: number, moves: Moves, at: number): void {
+  /** Its first attempt has; others are made as of a move by itself. */
+  private rowFailed(moves: Moves, row: number, at: number): void {
     const { events } = this;
-    const row = this.jobs.moveOf(tag);
     const status = events[at + 2] as Status;
-    const flags = events[at + 3];
-    const quarantined = (flags & QUARANTINED) !== 0;
-    const { columns } = moves;
-    const route = moves.routes[row]!;
-    this.ownRails.learn(
-      route,
-      columns.write,
-      0,
-      0,
-      moves.aheadOwn[row],
-      moves.aheadPeer[row],
-      columns.bytes[row],
-      events[at + EVENT_DOUBLES] as Status,
-      events[at + EVENT_DOUBLES + 1],
-    );
-    if (status === Status.ok || !RETRY.has(status) || quarantined) {
-      const asked = status === Status.ok && (columns.crcs !== null || columns.sum);
-      const crc = asked && (flags & UNVERIFIED) === 0 ? events[at + 4] : Number.NaN;
-      this.endRow(tag, moves, status, crc, quarantined);
+    const quarantined = (events[at + 3] & QUARANTINED) !== 0;
+    if (!RETRY.has(status) || quarantined) {
+      if (moves.end(row, status, Number.NaN, quarantined)) this.untold.push(moves);
       return;
     }
     const move = moves.moveAt(row);
-    const job = newJob(move, (end) => this.rowMoved(moves, row, end), 1);
-    job.startNs = moves.durationsNs[row];
+    const slices = Math.max(1, Math.ceil(move.bytes / this.settings.sliceBytes));
+    const job = newJob(move, (end) => this.rowMoved(moves, row, end), slices);
+    job.startNs = this.turnNs - (engineNs() - moves.durationsNs[row]);
     job.attempts = 1;
-    this.jobs.delete(tag);
-    if (WRONG_KIND.has(status)) moves.segment.exclude(route.kind);
+    if (WRONG_KIND.has(status)) moves.segment.exclude(this.ownRails.kindOf(events[at + 6]));
     this.retry(job, status);
   }
 
@@ -456,29 +450,22 @@ export class DataPlane {
     ended({ status, crc, unverified, durationNs, attempts, slices, quarantined });
   }
 
-  /** A row has ended in its first attempt. */
-  private endRow(
-    tag: number,
-    moves: Moves,
-    status: Status,
-    crc: number,
-    quarantined: boolean,
-  ): void {
-    const row = this.jobs.moveOf(tag);
-    this.jobs.delete(tag);
-    if (quarantined) this.quarantine.set(tag, { pool: moves.pool, slot: moves.columns.slots[row] });
-    if (moves.end(row, status, crc, quarantined, this.turnNs)) this.untold.push(moves);
-  }
-
   /** A row that went as a move by itself has ended. */
   private rowMoved(moves: Moves, row: number, end: MoveEnd): void {
     const crc = end.crc ?? Number.NaN;
-    if (!moves.end(row, end.status, crc, end.quarantined, this.turnNs)) return;
+    if (!moves.end(row, end.status, crc, end.quarantined)) return;
     this.untold.push(moves);
     if (!this.draining) queueMicrotask(() => this.tell());
   }
 
   private tell(): void {
-    while (this.untold.length > 0) this.untold.pop()?.tell();
+    for (let moves = this.untold.pop(); moves !== undefined; moves = this.untold.pop()) {
+      moves.tell();
+      this.forget(moves);
+    }
+  }
+
+  private forget(moves: Moves): void {
+    if (moves.open === 0 && moves.held === 0) this.moving.delete(moves.id);
   }
 }

@@ -6,15 +6,14 @@ const ROWS = 1024;
 const FREE = -1;
 
 export class JobTable<T> {
-  /** Per row: its tag or FREE, whose it is, and which of its owner's moves. */
+  /** Per row: its tag or FREE, and whose it is. */
   private tags = new Float64Array(ROWS).fill(FREE);
   private owners: (T | null)[] = new Array<T | null>(ROWS).fill(null);
-  private moves = new Int32Array(ROWS);
   private count = 0;
   private nextTag = 1;
 
-  /** Answers the tag. `move`: the owner's number for it. */
-  open(owner: T, move: number): number {
+  /** Answers the tag. */
+  open(owner: T): number {
     if (2 * this.count >= this.tags.length) this.grow();
     const mask = this.tags.length - 1;
     while (this.tags[this.nextTag & mask] !== FREE) this.nextTag++;
@@ -22,7 +21,6 @@ export class JobTable<T> {
     const row = tag & mask;
     this.tags[row] = tag;
     this.owners[row] = owner;
-    this.moves[row] = move;
     this.count++;
     return tag;
   }
@@ -30,11 +28,6 @@ export class JobTable<T> {
   get(tag: number): T | null {
     const row = tag & (this.tags.length - 1);
     return this.tags[row] === tag ? this.owners[row] : null;
-  }
-
-  /** Of a tag that is there. */
-  moveOf(tag: number): number {
-    return this.moves[tag & (this.tags.length - 1)];
   }
 
   /** Whether it was there. */
@@ -53,17 +46,15 @@ export class JobTable<T> {
   }
 
   private grow(): void {
-    const { tags, owners, moves } = this;
+    const { tags, owners } = this;
     const rows = 2 * tags.length;
     this.tags = new Float64Array(rows).fill(FREE);
     this.owners = new Array<T | null>(rows).fill(null);
-    this.moves = new Int32Array(rows);
     tags.forEach((tag, before) => {
       const row = tag & (rows - 1);
       if (tag === FREE) return;
       this.tags[row] = tag;
       this.owners[row] = owners[before];
-      this.moves[row] = moves[before];
     });
   }
 }

@@ -4,6 +4,25 @@ import type { Pool } from './native-pool.ts';
 import { type Attempt, FIRST } from './plane-rails.ts';
 import type { Route, Segment } from './segment.ts';
 
+export interface PlaneSettings {
+  /** Transfers open at once; more wait in the batch. */
+  readonly transfersMax: number;
+  /** Larger blocks are cut into slices of this size. */
+  readonly sliceBytes: number;
+  /** What one attempt of a transfer may take. */
+  readonly attemptNs: number;
+  /** Attempts, the first included; each asks the policy anew for what is left. */
+  readonly attemptsMax: number;
+}
+
+/** Slices of Mooncake's size suit RDMA; sockets and copies like 1 MiB. Attempts: as Mooncake's. */
+export const PLANE_DEFAULTS: PlaneSettings = {
+  transfersMax: 65_536,
+  sliceBytes: 1 << 20,
+  attemptNs: 2e9,
+  attemptsMax: 9,
+};
+
 /** A block, or a part of one, between an own slot and a peer's. */
 export interface Move {
   readonly write: boolean;

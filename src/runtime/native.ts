@@ -10,7 +10,7 @@ import type { SsdAddon } from './native-ssd.ts';
 import type { FabricOffer } from './rail-discovery.ts';
 
 /** Version of the border that this file speaks. */
-export const ABI = 2;
+export const ABI = 3;
 
 /** Outcomes of native calls, as numbers: native/src/status.h has the same list. */
 export const Status = {
@@ -65,7 +65,18 @@ export const SLICE_DOUBLES = 10;
 export const EVENT_DOUBLES = 8;
 export const RESULT_DOUBLES = 2;
 
-export const EventKind = { transfer: 0, released: 1, rail: 2 } as const;
+/**
+ * The last three are of rows, by their id: some have ended; one has failed (its number is the sixth
+ * double, its rail the seventh); the slot of one that was quarantined is free.
+ */
+export const EventKind = {
+  transfer: 0,
+  released: 1,
+  rail: 2,
+  rowsEnded: 3,
+  rowFailed: 4,
+  rowReleased: 5,
+} as const;
 /** Flags of a transfer in a batch. */
 export const VERIFY = 1;
 export const SUM = 2;
@@ -138,6 +149,31 @@ export interface NativeEngine {
   dropSegment(segment: number): void;
   /** Transfers taken of the batch; fewer than given: too many are open. */
   submit(batch: Float64Array, doubles: number): number;
+  /** Rows alike: their id, and the memory that both sides know (move-columns.ts). */
+  openRows(
+    rows: number,
+    pool: number,
+    segment: number,
+    write: boolean,
+    urgent: boolean,
+    flags: number,
+    deadlineNs: number,
+    sliceBytes: number,
+  ): [id: number, memory: ArrayBuffer];
+  /**
+   * Rows taken, for the next `kick`; fewer than given: too many are open, and the rest are to be
+   * given `again`. Negative: none, for one of them is under way.
+   */
+  startRows(
+    id: number,
+    from: number,
+    count: number,
+    rail: number,
+    remoteRail: number,
+    again: boolean,
+  ): number;
+  /** Wakes the rails that have got work. `submit` does so itself. */
+  kick(): void;
   /** Doubles written; negative: there is more, call again. */
   drain(out: Float64Array): number;
   openTransfers(): number;

@@ -68,6 +68,11 @@ export class PlaneRails {
     return this.kinds.length;
   }
 
+  /** By the engine's index. */
+  kindOf(rail: number): RailKind {
+    return this.kinds[rail];
+  }
+
   setTopology(matrix: TopologyMatrix): void {
     this.matrix = matrix;
   }

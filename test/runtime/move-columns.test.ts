@@ -1,4 +1,5 @@
 /** Moves in columns end as moves by themselves do, in fewer calls. */
+import { spawnSync } from 'node:child_process';
 import { expect, it } from 'vitest';
 import type { RailKind, Segment } from '../../src/runtime/data-plane.ts';
 import type { MoveColumns } from '../../src/runtime/move-columns.ts';
@@ -93,6 +94,70 @@ for (const kinds of [['local'], ['tcp'], ['tcp', 'tcp']] as const) {
     });
   });
 }
+
+describeNative('columns of which the engine takes few at a time', () => {
+  const setUpFew = () => {
+    const here = openPlane(['local'], { transfersMax: 3 });
+    const there = openPlane(['local']);
+    publishAll(there.pool, 1);
+    const segment = here.plane.importSegment(there.pool.describe())!;
+    return { here, there, columns: columnsOf(here.pool, segment) };
+  };
+
+  it('move them all, each once', async () => {
+    const { here, there, columns } = setUpFew();
+    const told: number[] = [];
+    await new Promise<void>((resolve) => {
+      const moves = here.plane.moves(columns, (rows, ended) => {
+        told.push(...rows.subarray(0, ended));
+        if (told.length <= 3) here.plane.startMoves(moves, told[0], 1);
+        if (moves.open === 0) resolve();
+      });
+      for (let row = 0; row < SLOTS; row += 4) here.plane.startMoves(moves, row, 4);
+      expect(moves.open).toBe(SLOTS);
+    });
+    expect([...new Set(told)].sort((a, b) => a - b)).toEqual(ROWS);
+    expect(told.length).toBeGreaterThan(SLOTS);
+    for (const row of ROWS) {
+      expect(Buffer.compare(here.pool.bytes(row), there.pool.bytes(SLOTS - 1 - row))).toBe(0);
+    }
+    expect(here.plane.close()).toBe(true);
+    there.plane.close();
+  });
+
+  it('end those that wait when the plane closes', () => {
+    const { here, there, columns } = setUpFew();
+    const told: number[] = [];
+    const moves = here.plane.moves(columns, (rows, ended) => {
+      told.push(...rows.subarray(0, ended));
+    });
+    here.plane.startMoves(moves);
+    expect(here.plane.close()).toBe(true);
+    expect(told.sort((a, b) => a - b)).toEqual(ROWS);
+    expect(moves.open).toBe(0);
+    const cancelled = [...moves.statuses].filter((status) => status === Status.cancelled);
+    expect(cancelled.length).toBeGreaterThanOrEqual(SLOTS - 3);
+    there.plane.close();
+  });
+});
+
+describeNative('columns and their process', () => {
+  const CHILD = new URL('../support/columns-child.ts', import.meta.url).pathname;
+  const run = (what: string) => {
+    const args = ['--import', 'tsx', CHILD, what];
+    const { status, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    return { status, stdout };
+  };
+
+  it('hold it while they move, and let it end', () => {
+    expect(run('move')).toEqual({ status: 0, stdout: `told ${SLOTS}` });
+  });
+
+  it('go on after what the callback throws, which is uncaught', () => {
+    const stdout = `uncaught: from the callback, told ${2 * SLOTS}`;
+    expect(run('throw')).toEqual({ status: 0, stdout });
+  });
+});
 
 describeNative('columns that fail at first', () => {
   it('try another kind of rail, each as a move by itself', async () => {
