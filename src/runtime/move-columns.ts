@@ -1,7 +1,7 @@
 /**
  * Many moves alike, in columns: no object and no closure for each, one callback for all that end
- * together. Mooncake's transfer engine calls it a batch of transfers. The columns lie in memory that
- * the engine reads and writes itself, so a row that arrives costs JavaScript nothing.
+ * together. Mooncake's transfer engine calls it a batch of transfers. The columns lie in memory
+ * that the engine reads and writes too, so a row that arrives costs JavaScript nothing.
  */
 import { assert } from '../core/errors.ts';
 import type { Move, PlaneSettings } from './move.ts';
