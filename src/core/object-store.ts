@@ -429,8 +429,11 @@ export function slotsOf(sizeBytes: number, slotBytes: number): number {
   return Math.max(1, Math.ceil(sizeBytes / slotBytes));
 }
 
-/** Keys as words; a key is 16 bytes. */
+/** Keys as words; a key is 16 bytes. Not as a view: short arrays live on the heap, views do not. */
 function wordsOf(keys: Uint8Array): Int32Array {
-  const aligned = keys.byteOffset % 4 === 0 ? keys : keys.slice();
-  return new Int32Array(aligned.buffer, aligned.byteOffset, 4 * (aligned.length >> 4));
+  const words = new Int32Array(4 * (keys.length >> 4));
+  for (let w = 0, at = 0; w < words.length; w++, at += 4) {
+    words[w] = keys[at] | (keys[at + 1] << 8) | (keys[at + 2] << 16) | (keys[at + 3] << 24);
+  }
+  return words;
 }

@@ -3,6 +3,8 @@ import { InputError } from '../errors.ts';
 
 /** Bytes of the longest varint, 2^53 - 1. */
 const VARINT_BYTES = 8;
+/** What a loop copies as fast as `set` does, without a view. */
+const SHORT_BYTES = 32;
 /** Room that a writer keeps for what comes next. */
 const KEPT_BYTES_MAX = 1 << 20;
 
@@ -67,8 +69,11 @@ export class ByteWriter {
 
   protected raw(bytes: Uint8Array): void {
     this.reserve(bytes.length);
-    this.bytes.set(bytes, this.size);
-    this.size += bytes.length;
+    const { length } = bytes;
+    if (length <= SHORT_BYTES)
+      for (let i = 0; i < length; i++) this.bytes[this.size + i] = bytes[i];
+    else this.bytes.set(bytes, this.size);
+    this.size += length;
   }
 
   private reserve(more: number): void {
@@ -83,19 +88,19 @@ export class ByteWriter {
 
 export class ByteReader {
   private bytes: Uint8Array;
-  private view: DataView;
+  /** Of the bytes; null until it is needed. */
+  private view: DataView | null = null;
   private at = 0;
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   /** Goes on with more bytes of the same stream; those before must have been read. */
   feed(bytes: Uint8Array): void {
     if (this.left > 0) this.fail(`${this.left} more bytes`, 'the end');
     this.bytes = bytes;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.view = null;
     this.at = 0;
   }
 
@@ -128,6 +133,8 @@ export class ByteReader {
 
   protected float(): number {
     this.need(8);
+    const { buffer, byteOffset, byteLength } = this.bytes;
+    this.view ??= new DataView(buffer, byteOffset, byteLength);
     this.at += 8;
     return this.view.getFloat64(this.at - 8, true);
   }
@@ -140,7 +147,9 @@ export class ByteReader {
 
   protected raw(into: Uint8Array): void {
     this.need(into.length);
-    into.set(this.bytes.subarray(this.at, this.at + into.length));
+    if (into.length <= SHORT_BYTES)
+      for (let i = 0; i < into.length; i++) into[i] = this.bytes[this.at + i];
+    else into.set(this.bytes.subarray(this.at, this.at + into.length));
     this.at += into.length;
   }
 

@@ -27,6 +27,7 @@ const HEADER_BYTES = FRAME_ROOM_BYTES;
 const HELLO_BYTES_MAX = 4096;
 const CAUSE_CHARS_MAX = 512;
 
+const READ_BYTES = 64 << 10;
 const SWEEP_MS = 1500;
 const SILENT_SWEEPS = 2;
 /** A connection that was ended is torn down after so long, whatever the peer does. */
@@ -37,6 +38,8 @@ export class SocketWire implements Wire {
   private readonly tls: Tls | null;
   readonly accept: Accept;
   private readonly lines = new Set<Line>();
+  /** What is read lies here until it has been heard: of all connections, one after the other. */
+  private readonly room = Buffer.alloc(READ_BYTES);
   private sweeper: NodeJS.Timeout | null = null;
 
   constructor(tls: Tls | null, accept: Accept) {
@@ -47,11 +50,16 @@ export class SocketWire implements Wire {
   dial(peer: string, endpoint: string, hello: Hello, end: OutgoingEnd): Outgoing {
     const { host, port } = hostPort(endpoint, peer);
     const { tls } = this;
-    const socket =
-      tls === null
-        ? connect({ host, port })
-        : connectTls({ ...tls, host, port, ALPNProtocols: [SOCKET_ALPN], ...serverName(host) });
-    const line = this.line(socket, peer);
+    if (tls !== null) {
+      const names = { ALPNProtocols: [SOCKET_ALPN], ...serverName(host) };
+      return this.line(connectTls({ ...tls, host, port, ...names }), peer).open(hello, end);
+    }
+    const { room } = this;
+    const callback = (size: number) => {
+      line.read(room.subarray(0, size));
+      return true;
+    };
+    const line = this.line(connect({ host, port, onread: { buffer: room, callback } }), peer);
     return line.open(hello, end);
   }
 
@@ -151,7 +159,8 @@ class Line {
 
   // --- reading ----------------------------------------------------------------------------------
 
-  private read(chunk: Buffer): void {
+  /** The bytes are the caller's again when it returns. */
+  read(chunk: Buffer): void {
     if (this.over) return;
     this.heard = true;
     this.incoming?.onBytes();
@@ -178,7 +187,8 @@ class Line {
       this.hear(part, bytes.subarray(from, at));
       if (this.over) return;
     }
-    this.held.keep(bytes.subarray(at), HEADER_BYTES);
+    if (at === bytes.length) this.held.expect(HEADER_BYTES);
+    else this.held.keep(bytes.subarray(at), HEADER_BYTES);
   }
 
   private hear(part: number, bytes: Buffer): void {

@@ -4,7 +4,7 @@
  */
 import { ABSENT_SIZE, type ObjectsFound } from '../../core/object-messages.ts';
 import type { StoreError } from './errors.ts';
-import { groups, pick } from './keys.ts';
+import { groups, KEY_BYTES, pick, putKey } from './keys.ts';
 import { KEYS_MAX } from './spec.ts';
 import { KEY_WORDS, type Store, type Stores } from './stores.ts';
 
@@ -46,8 +46,7 @@ export class Finder {
     if (count === 0) return sizes;
     const [only] = this.stores.all;
     if (this.stores.all.length === 1 && count <= KEYS_MAX) {
-      const bytes = new Uint8Array(keys.buffer, keys.byteOffset, keys.byteLength);
-      return (await this.ask(only, bytes)).sizes;
+      return (await this.ask(only, new Uint8Array(keys.buffer))).sizes;
     }
     const all = Array.from({ length: count }, (_, i) => i);
     const asks = groups(all, KEYS_MAX, (i) => this.stores.first(keys, i));
@@ -73,26 +72,19 @@ export class Finder {
   }
 
   private async findFirst(store: Store, list: readonly Waiting[]): Promise<void> {
-    const words = new Int32Array(KEY_WORDS * list.length);
-    for (const [i, { keys, key }] of list.entries()) {
-      words.set(keys.subarray(KEY_WORDS * key, KEY_WORDS * key + KEY_WORDS), KEY_WORDS * i);
-    }
+    const bytes = new Uint8Array(KEY_BYTES * list.length);
+    for (let i = 0; i < list.length; i++) putKey(list[i].keys, list[i].key, bytes, i);
     try {
-      const { sizes } = await this.ask(store, new Uint8Array(words.buffer));
-      for (const [i, { resolve }] of list.entries()) {
-        resolve(sizes[i] >= 0 ? sizes[i] : this.findLater(words, i, null));
+      const { sizes } = await this.ask(store, bytes);
+      for (let i = 0; i < list.length; i++) {
+        list[i].resolve(sizes[i] >= 0 ? sizes[i] : this.findLater(list[i], null));
       }
     } catch (error) {
-      const failure = error as StoreError;
-      for (const [i, { resolve }] of list.entries()) resolve(this.findLater(words, i, failure));
+      for (const one of list) one.resolve(this.findLater(one, error as StoreError));
     }
   }
 
-  private async findLater(
-    keys: Int32Array,
-    key: number,
-    failure: StoreError | null,
-  ): Promise<number> {
+  private async findLater({ keys, key }: Waiting, failure: StoreError | null): Promise<number> {
     const own = keys.slice(KEY_WORDS * key, KEY_WORDS * key + KEY_WORDS);
     const sizes = new Float64Array(1).fill(ABSENT_SIZE);
     await this.findElsewhere(own, [0], sizes, failure);

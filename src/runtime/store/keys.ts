@@ -4,6 +4,8 @@ import { hashText } from '../../core/kit/hash128.ts';
 import { NAME_CHARS_MAX } from './spec.ts';
 import { KEY_WORDS } from './stores.ts';
 
+export const KEY_BYTES = 4 * KEY_WORDS;
+
 /** @throws InputError for what is no name */
 export function keysOf(names: readonly string[]): Int32Array {
   const words = new Int32Array(KEY_WORDS * names.length);
@@ -20,12 +22,21 @@ export function keysOf(names: readonly string[]): Int32Array {
 
 /** Some of the keys, as bytes. */
 export function pick(words: Int32Array, indices: readonly number[]): Uint8Array {
-  const some = new Int32Array(KEY_WORDS * indices.length);
-  for (let i = 0; i < indices.length; i++) {
-    const from = KEY_WORDS * indices[i];
-    for (let w = 0; w < KEY_WORDS; w++) some[KEY_WORDS * i + w] = words[from + w];
+  const bytes = new Uint8Array(KEY_BYTES * indices.length);
+  for (let i = 0; i < indices.length; i++) putKey(words, indices[i], bytes, i);
+  return bytes;
+}
+
+/** Byte by byte: words seen as bytes would take their memory off the heap, 16 bytes of it. */
+export function putKey(words: Int32Array, key: number, bytes: Uint8Array, at: number): void {
+  for (let w = 0; w < KEY_WORDS; w++) {
+    const word = words[KEY_WORDS * key + w];
+    const to = KEY_BYTES * at + 4 * w;
+    bytes[to] = word;
+    bytes[to + 1] = word >> 8;
+    bytes[to + 2] = word >> 16;
+    bytes[to + 3] = word >> 24;
   }
-  return new Uint8Array(some.buffer);
 }
 
 /** Indices in groups by what `of` gives, each of at most `most`. */
