@@ -90,6 +90,7 @@ export class SegmentWriter {
     return this.encoder.take();
   }
 
+  /** What came since the last time: until the next fact. */
   drain(): Uint8Array {
     return this.encoder.drain();
   }
@@ -148,57 +149,54 @@ export function recordHost(host: Host, log: Log): Host {
   return new RecordingHost(host, log);
 }
 
-/** A host that makes one list of what is called. */
-abstract class CommandTap implements Host {
-  protected abstract onCommand(command: Command): void;
-
-  send(to: Address, message: Message): void {
-    this.onCommand(['send', to, message]);
-  }
-
-  wakeAt(atNs: number, token: number): void {
-    this.onCommand(['wakeAt', atNs, token]);
-  }
-
-  startTransfer(transfer: Transfer): void {
-    this.onCommand(['startTransfer', transfer]);
-  }
-
-  startStep(step: Step): void {
-    this.onCommand(['startStep', step]);
-  }
-
-  startRun(run: Run): void {
-    this.onCommand(['startRun', run]);
-  }
-
-  cutRun(run: number): void {
-    this.onCommand(['cutRun', run]);
-  }
-
-  mark(request: number, mark: Mark, value: number): void {
-    this.onCommand(['mark', request, mark, value]);
-  }
-
-  count(what: Count, by: number): void {
-    this.onCommand(['count', what, by]);
-  }
-}
-
-class RecordingHost extends CommandTap {
+/** Verb by verb: a list of arguments for each of its calls would cost more than the call. */
+class RecordingHost implements Host {
   private readonly host: Host;
   private readonly log: Log;
 
   constructor(host: Host, log: Log) {
-    super();
     this.host = host;
     this.log = log;
   }
 
-  protected override onCommand(command: Command): void {
-    this.log.command(command);
-    const [verb, ...given] = command;
-    (this.host[verb] as (...given: unknown[]) => void)(...given);
+  send(to: Address, message: Message): void {
+    this.log.command(['send', to, message]);
+    this.host.send(to, message);
+  }
+
+  wakeAt(atNs: number, token: number): void {
+    this.log.command(['wakeAt', atNs, token]);
+    this.host.wakeAt(atNs, token);
+  }
+
+  startTransfer(transfer: Transfer): void {
+    this.log.command(['startTransfer', transfer]);
+    this.host.startTransfer(transfer);
+  }
+
+  startStep(step: Step): void {
+    this.log.command(['startStep', step]);
+    this.host.startStep(step);
+  }
+
+  startRun(run: Run): void {
+    this.log.command(['startRun', run]);
+    this.host.startRun(run);
+  }
+
+  cutRun(run: number): void {
+    this.log.command(['cutRun', run]);
+    this.host.cutRun(run);
+  }
+
+  mark(request: number, mark: Mark, value: number): void {
+    this.log.command(['mark', request, mark, value]);
+    this.host.mark(request, mark, value);
+  }
+
+  count(what: Count, by: number): void {
+    this.log.command(['count', what, by]);
+    this.host.count(what, by);
   }
 }
 
@@ -271,7 +269,7 @@ function readHeader(value: unknown): LogHeader {
 // --- replay -------------------------------------------------------------------------------------
 
 /** The host of a machine that is replayed: it keeps what is called and starts nothing. */
-export class ReplayHost extends CommandTap {
+export class ReplayHost implements Host {
   private readonly commands: Command[] = [];
 
   /** The commands since the last time. */
@@ -279,8 +277,36 @@ export class ReplayHost extends CommandTap {
     return this.commands.splice(0);
   }
 
-  protected override onCommand(command: Command): void {
-    this.commands.push(command);
+  send(to: Address, message: Message): void {
+    this.commands.push(['send', to, message]);
+  }
+
+  wakeAt(atNs: number, token: number): void {
+    this.commands.push(['wakeAt', atNs, token]);
+  }
+
+  startTransfer(transfer: Transfer): void {
+    this.commands.push(['startTransfer', transfer]);
+  }
+
+  startStep(step: Step): void {
+    this.commands.push(['startStep', step]);
+  }
+
+  startRun(run: Run): void {
+    this.commands.push(['startRun', run]);
+  }
+
+  cutRun(run: number): void {
+    this.commands.push(['cutRun', run]);
+  }
+
+  mark(request: number, mark: Mark, value: number): void {
+    this.commands.push(['mark', request, mark, value]);
+  }
+
+  count(what: Count, by: number): void {
+    this.commands.push(['count', what, by]);
   }
 }
 

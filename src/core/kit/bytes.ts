@@ -23,15 +23,11 @@ export class ByteWriter {
     return this.size;
   }
 
-  /** The bytes since the last time, as a copy; `take` has them no more. */
+  /**
+   * The bytes since the last time where they lie: until the next ones are written. `take` has them
+   * no more.
+   */
   drain(): Uint8Array {
-    const drained = this.take();
-    this.size = 0;
-    return drained;
-  }
-
-  /** The bytes since the last time where they lie: until the next ones are written. */
-  protected drainInPlace(): Uint8Array {
     const drained = this.bytes.subarray(0, this.size);
     this.size = 0;
     if (this.bytes.length > KEPT_BYTES_MAX) {

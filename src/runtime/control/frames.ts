@@ -27,7 +27,7 @@ export class FrameWriter extends Encoder {
   frame(messages: readonly unknown[]): Buffer {
     this.value(++this.frames);
     this.value(messages);
-    const bytes = this.drainInPlace();
+    const bytes = this.drain();
     const frame = Buffer.allocUnsafe(FRAME_ROOM_BYTES + bytes.length);
     frame.set(bytes, FRAME_ROOM_BYTES);
     return frame;

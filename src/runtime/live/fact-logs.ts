@@ -17,7 +17,7 @@ import {
 } from '../../core/log.ts';
 import type { Fact } from '../../core/messages.ts';
 import type { TraceColumns } from '../../core/trace-columns.ts';
-import { FrameKind, frameOf } from './log-frames.ts';
+import { FrameKind, FrameMaker } from './log-frames.ts';
 import type { LogManifest } from './log-manifest.ts';
 import { MANIFEST } from './log-manifest.ts';
 
@@ -41,7 +41,7 @@ const LIMITS: LogLimits = {
   segmentBytes: 16 << 20,
   segmentMs: 60_000,
   snapshotShare: 0.001,
-  heldMs: 250,
+  heldMs: 1000,
 };
 const HELD_SHARE = 0.1;
 /** Statistics are written anew so often. */
@@ -70,10 +70,12 @@ export class FactLogs {
   private readonly options: FactLogsOptions;
   private readonly folder: string;
   private readonly files: MachineFile[] = [];
+  private readonly frames = new FrameMaker();
   private stopped = false;
   /** For how long the disk has held the machines up, less what it may since. */
   private heldMs = 0;
-  private heldAtMs: number;
+  /** When something was written last. */
+  writtenAtMs: number;
   private isBehind = false;
   private statsText = '';
   private statsAtMs = 0;
@@ -82,7 +84,7 @@ export class FactLogs {
     this.options = options;
     this.limits = { ...LIMITS, ...options.limits };
     this.clock = options.clock ?? (() => performance.now());
-    this.heldAtMs = this.clock();
+    this.writtenAtMs = this.clock();
     this.folder = join(options.folder, `${options.member}.${options.incarnation}`);
     try {
       mkdirSync(this.folder, { recursive: true });
@@ -111,9 +113,10 @@ export class FactLogs {
     this.writeStats();
   }
 
-  /** Writes it all, unless that ends the logs. */
-  put(file: number, bytes: Uint8Array): void {
+  /** Writes a frame, all of it, unless that ends the logs. */
+  put(file: number, kind: FrameKind, firstFact: number, payload: Uint8Array): void {
     if (this.stopped) return;
+    const bytes = this.frames.frame(kind, firstFact, payload);
     const startMs = this.clock();
     try {
       for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
@@ -122,16 +125,16 @@ export class FactLogs {
       return;
     }
     const nowMs = this.clock();
-    const mayMs = HELD_SHARE * (nowMs - this.heldAtMs);
+    const mayMs = HELD_SHARE * (nowMs - this.writtenAtMs);
     this.heldMs = Math.max(0, this.heldMs - mayMs) + nowMs - startMs;
-    this.heldAtMs = nowMs;
+    this.writtenAtMs = nowMs;
     if (this.heldMs > this.limits.heldMs) this.rest();
   }
 
   /** The disk has held the machines up for too long, and facts are left out for a while. */
   get isResting(): boolean {
     if (!this.isBehind) return false;
-    const owedMs = this.heldMs - HELD_SHARE * (this.clock() - this.heldAtMs);
+    const owedMs = this.heldMs - HELD_SHARE * (this.clock() - this.writtenAtMs);
     this.isBehind = owedMs > 0;
     return this.isBehind;
   }
@@ -230,7 +233,7 @@ class MachineFile implements Log {
   }
 
   write(kind: FrameKind, payload: Uint8Array): void {
-    if (this.file !== NO_FILE) this.logs.put(this.file, frameOf(kind, this.handedFacts, payload));
+    if (this.file !== NO_FILE) this.logs.put(this.file, kind, this.handedFacts, payload);
   }
 
   /** Between two facts: what is there is whole. */
@@ -263,10 +266,9 @@ class MachineFile implements Log {
 
   private isLong(): boolean {
     const { segmentBytes, segmentAtMs } = this;
-    const nowMs = this.logs.clock();
-    if (segmentBytes < this.segmentBytesLeast || nowMs < this.segmentMayEndMs) return false;
-    const { segmentBytes: most, segmentMs } = this.logs.limits;
-    return segmentBytes >= most || nowMs - segmentAtMs >= segmentMs;
+    const { writtenAtMs, limits } = this.logs;
+    if (segmentBytes < this.segmentBytesLeast || writtenAtMs < this.segmentMayEndMs) return false;
+    return segmentBytes >= limits.segmentBytes || writtenAtMs - segmentAtMs >= limits.segmentMs;
   }
 
   private begin(machine: LoggedMachine): void {

@@ -29,6 +29,8 @@ const CHECKED_BYTES = 20;
 /** 'MTL' below the kind. */
 const MARK = 0x4c544d;
 const KIND_SHIFT = 24;
+/** Of a turn's facts, mostly. */
+const KEPT_BYTES = 64 << 10;
 
 export interface FrameHeader {
   readonly kind: FrameKind;
@@ -38,15 +40,21 @@ export interface FrameHeader {
   readonly crc: number;
 }
 
-export function frameOf(kind: FrameKind, firstFact: number, payload: Uint8Array): Buffer {
-  const frame = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
-  frame.writeUInt32LE(kind * 2 ** KIND_SHIFT + MARK, 0);
-  frame.writeUInt32LE(payload.length, 4);
-  frame.writeDoubleLE(firstFact, 8);
-  frame.writeInt32LE(crc32c(payload), 16);
-  frame.writeInt32LE(crc32c(frame.subarray(0, CHECKED_BYTES)), CHECKED_BYTES);
-  frame.set(payload, HEADER_BYTES);
-  return frame;
+/** Makes frames in a buffer of its own, which holds one until the next is made. */
+export class FrameMaker {
+  private readonly buffer = Buffer.allocUnsafe(KEPT_BYTES);
+
+  frame(kind: FrameKind, firstFact: number, payload: Uint8Array): Buffer {
+    const bytes = HEADER_BYTES + payload.length;
+    const frame = bytes > KEPT_BYTES ? Buffer.allocUnsafe(bytes) : this.buffer.subarray(0, bytes);
+    frame.writeUInt32LE(kind * 2 ** KIND_SHIFT + MARK, 0);
+    frame.writeUInt32LE(payload.length, 4);
+    frame.writeDoubleLE(firstFact, 8);
+    frame.writeInt32LE(crc32c(payload), 16);
+    frame.writeInt32LE(crc32c(frame.subarray(0, CHECKED_BYTES)), CHECKED_BYTES);
+    frame.set(payload, HEADER_BYTES);
+    return frame;
+  }
 }
 
 /** Of the first bytes of a frame; null when they are not such. */
