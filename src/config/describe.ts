@@ -9,6 +9,8 @@ import { DURATION, formatQuantity, RATE, SHARE, SIZE, TOKENS } from './units.ts'
 const duration = (ns: number) => formatQuantity(DURATION, ns);
 const size = (bytes: number) => formatQuantity(SIZE, bytes);
 const rate = (bytesPerNs: number) => formatQuantity(RATE, bytesPerNs);
+type Moves = NonNullable<Config['store']['moves']>;
+
 const share = (value: number) => formatQuantity(SHARE, value);
 
 function capacity(value: CapacityConfig): string {
@@ -66,6 +68,7 @@ export function describeConfig(given: Config): Record<string, unknown> {
       ssdLowWatermark: share(store.ssdLowWatermark),
       leaseTtl: duration(store.leaseTtl),
       leaseGuard: duration(store.leaseGuard),
+      ...(store.moves === undefined ? {} : { moves: describeMoves(store.moves) }),
     },
     transport: {
       ...transport,
@@ -86,4 +89,10 @@ export function describeConfig(given: Config): Record<string, unknown> {
       alerts: monitoring.alerts.map((alert) => ({ ...alert, for: duration(alert.for) })),
     },
   };
+}
+
+function describeMoves({ rate: found, linger, ...rest }: Moves): unknown {
+  const bytes = (of: NonNullable<typeof found>) =>
+    'share' in of ? share(of.share) : rate(of.bytesPerNs);
+  return { ...rest, rate: found === null ? 'off' : bytes(found), linger: duration(linger) };
 }

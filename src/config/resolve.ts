@@ -5,7 +5,7 @@
 import type { CostModel, Estimator } from '../core/cost.ts';
 import { InputError } from '../core/errors.ts';
 import type { Slo } from '../core/policy.ts';
-import type { Settings } from '../core/settings.ts';
+import type { MoveSettings, Settings } from '../core/settings.ts';
 import type { InstanceSpec, KvLayout, Node, Rack, Rail, Topology } from '../core/topology.ts';
 import { ModelEstimator, scaled } from '../model/estimator.ts';
 import {
@@ -104,6 +104,7 @@ function settingsOf({ store, instance, transport, conductor }: Config): Settings
       parkingBytes: transport.bufferSize,
       fetchRetries: transport.retryCount,
       deltaLimitBlocks: store.deltaLimit,
+      moves: movesOf(store.moves),
     },
     instance: {
       chunkTokens: instance.prefillChunk,
@@ -122,7 +123,24 @@ function settingsOf({ store, instance, transport, conductor }: Config): Settings
       pooled: store.pool === 'pooled',
       congestion: conductor.congestion === 'on',
       stalenessNs: conductor.staleness,
+      moves: movesOf(store.moves) !== null,
     },
+  };
+}
+
+/** What the schema makes of `moves: {}`. */
+const MOVES = { rate: { share: 0.1 }, inFlight: 2, batch: 8, linger: 30e9 } as const;
+
+/** Null: blocks stay where they are. */
+function movesOf(moves: Config['store']['moves'] = MOVES): MoveSettings | null {
+  const { rate, inFlight, batch, linger } = moves;
+  if (rate === null) return null;
+  return {
+    bytesPerNs: 'bytesPerNs' in rate ? rate.bytesPerNs : null,
+    railShare: 'share' in rate ? rate.share : 0,
+    inFlight,
+    batchBlocks: batch,
+    lingerNs: linger,
   };
 }
 

@@ -79,6 +79,24 @@ const capacity = z
   })
   .meta({ expected: `${SIZE.expected}, or in tokens of KV such as 3Mtokens` });
 
+/** A rate in bytes, a share of what a node's rails carry, or off. */
+const moveRate = z
+  .union([
+    z.literal('off'),
+    z.string().regex(quantityPattern(RATE)),
+    z.string().regex(quantityPattern(SHARE)),
+  ])
+  .transform((found, context): { bytesPerNs: number } | { share: number } | null => {
+    if (found === 'off') return null;
+    const bytesPerNs = parseQuantity(RATE, found);
+    if (bytesPerNs !== null && bytesPerNs > 0) return { bytesPerNs };
+    const share = parseQuantity(SHARE, found);
+    if (share !== null && share > 0 && share <= 1) return { share };
+    context.issues.push({ code: 'custom', message: '', input: found });
+    return z.NEVER;
+  })
+  .meta({ expected: `off, ${RATE.expected}, or a share of the rails such as 10%` });
+
 const positiveShare = () => quantity(SHARE, Number.MIN_VALUE, 1);
 
 function oneOfNames(names: Iterable<string>) {
@@ -261,6 +279,25 @@ const instance = z
   })
   .describe('Engines.');
 
+const moves = z
+  .strictObject({
+    rate: moveRate
+      .prefault('10%')
+      .describe(
+        'What a node sends at most to new homes, in bytes or as a share of its rails; off: ' +
+          'blocks stay where they are, and are found there.',
+      ),
+    inFlight: count(1).prefault(2).describe('Batches of a node under way.'),
+    batch: count(1).max(4096).prefault(8).describe('Blocks of one batch.'),
+    linger: quantity(DURATION)
+      .prefault('30s')
+      .describe('How long an old copy stays, for prompts that wait and count on it.'),
+  })
+  .describe(
+    'How blocks move when nodes come or go and their homes change (placement bucket-map): in ' +
+      'the background, read at the old home until the new one has them.',
+  );
+
 const store = z
   .strictObject({
     eviction: policy.prefault('lru').describe('Eviction policy of the DRAM tiers.'),
@@ -274,6 +311,7 @@ const store = z
       .prefault('pooled')
       .describe('Whether an instance may get cached blocks from other nodes than its own.'),
     placement: policy.prefault('local').describe("Which node's DRAM keeps a computed block."),
+    moves: moves.optional(),
     replication: policy
       .prefault('side-effect')
       .describe('Which blocks are copied to other nodes ahead of requests for them.'),

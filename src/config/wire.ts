@@ -3,6 +3,7 @@ import { Conductor } from '../core/conductor.ts';
 import type { Estimator } from '../core/cost.ts';
 import type { Host, Machine } from '../core/host.ts';
 import { Instance, type InstancePolicies } from '../core/instance.ts';
+import type { Buckets } from '../core/messages.ts';
 import { Occupancy } from '../core/occupancy.ts';
 import type {
   EngineContext,
@@ -71,6 +72,10 @@ export interface Cluster {
   drains(instance: number): boolean;
   /** Nothing runs on it or is bound for it. */
   isDrained(instance: number): boolean;
+  /** Nothing of a node is to move to another home. */
+  isSettled(node: number): boolean;
+  /** What a successor of the conductor is told: the homes of blocks, where they have any. */
+  bucketMap(): Buckets | null;
 }
 
 /** The policy of each tier. */
@@ -158,7 +163,9 @@ export function wireCluster(
     return bound === 0 && instances[id].isIdle;
   };
   const drains = (id: number) => cluster.conductor.views.rolesOf(id).length === 0;
-  return Object.assign(cluster, { remake, drains, isDrained });
+  const isSettled = (node: number) => cluster.conductor.isSettled(node);
+  const bucketMap = () => cluster.conductor.bucketMap;
+  return Object.assign(cluster, { remake, drains, isDrained, isSettled, bucketMap });
 }
 
 function schedulingContext(plan: ClusterPlan, kind: string): SchedulingContext {

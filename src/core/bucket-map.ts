@@ -64,7 +64,7 @@ export class BucketMap {
   }
 
   bucketOf(hash: number): number {
-    return Math.floor((mix(hash) / 2 ** 32) * this.owners.length);
+    return bucketOf(hash, this.owners.length);
   }
 
   /**
@@ -125,6 +125,11 @@ export class BucketMap {
     const byId = shares.sort((a, b) => a.id - b.id);
     return new Map(byId.map(({ id, whole }) => [id, whole + (extra.has(id) ? 1 : 0)]));
   }
+}
+
+/** The bucket of a block, by 32 bits of its hash, among so many. */
+export function bucketOf(hash: number, buckets: number): number {
+  return Math.floor((mix(hash) / 2 ** 32) * buckets);
 }
 
 /** 32 well mixed bits (MurmurHash3's finaliser). */

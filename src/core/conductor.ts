@@ -3,6 +3,7 @@
  * decodes it and where cached blocks come from, and follows it to its end. It decides on hints:
  * the directory and the views lag behind the cluster by the control delay.
  */
+import { BucketKeeper } from './bucket-keeper.ts';
 import { InstanceViews, ViewWorld } from './cluster-view.ts';
 import type { Estimator } from './cost.ts';
 import { Directory } from './directory.ts';
@@ -107,6 +108,8 @@ export class Conductor extends Restorable implements Machine {
   private readonly lives: Float64Array;
   private readonly storeLives: Float64Array;
   private readonly takeover: Takeover;
+  /** Null where blocks have no homes. */
+  private readonly keeper: BucketKeeper | null;
 
   constructor(world: ConductorWorld, policies: ConductorPolicies, blocks: number) {
     super();
@@ -132,6 +135,9 @@ export class Conductor extends Restorable implements Machine {
     this.storeLives = new Float64Array(this.deltaSequence.length).fill(UNHEARD);
     const instances = topology.instances.map(({ id }) => addresses.instance(id));
     const stores = topology.nodes.map(({ id }) => addresses.store(id));
+    const { placement } = policies;
+    const mapped = placement.mapFor !== undefined;
+    this.keeper = mapped ? new BucketKeeper(world, placement, this.occupancy) : null;
     this.takeover = new Takeover(world.settings.term > 1 ? [...instances, ...stores] : []);
   }
 
@@ -161,6 +167,10 @@ export class Conductor extends Restorable implements Machine {
         return this.onDrain(body.node);
       case 'rolesSet':
         return this.elasticity.onRolesSet(body, fact.atNs);
+      case 'buckets':
+        return this.keeper?.adopt(body);
+      case 'movesLeft':
+        return this.keeper?.heard(body);
       case 'cancel':
         return this.onCancel(body);
       case 'blockInventory':
@@ -202,6 +212,16 @@ export class Conductor extends Restorable implements Machine {
   /** Requests that run. */
   get liveRequests(): number {
     return this.live.size;
+  }
+
+  /** The homes of blocks, as the stores were told; null where they have none. */
+  get bucketMap(): M.Buckets | null {
+    return this.keeper?.map ?? null;
+  }
+
+  /** Nothing of a node is to move to another home. */
+  isSettled(node: number): boolean {
+    return this.keeper?.isSettled(node) ?? true;
   }
 
   /** Nothing is believed to run; for tests. */
@@ -364,6 +384,7 @@ export class Conductor extends Restorable implements Machine {
     const { policies, occupancy } = this;
     const { placement } = policies;
     if (!placement.spreads || occupancy.nodes.length === 0) return NONE;
+    this.remap();
     const own = this.views.nodeOf(instance);
     const nodes: number[] = [];
     for (let i = 0; i < blocks.length; i++) {
@@ -486,16 +507,25 @@ export class Conductor extends Restorable implements Machine {
     this.world.host.send(WORKLOAD, { kind: 'terminal', request, attempt, outcome });
   }
 
+  /** Nodes may have come or gone. A successor first hears who is there. */
+  private remap(): void {
+    if (this.keeper !== null && !this.takeover.gathering) this.keeper.refresh();
+  }
+
   // --- operators ------------------------------------------------------------------------------
 
   private onSetRoles({ instance, roles }: M.SetRoles): void {
-    if (roles.length > 0) this.occupancy.setLeaving(this.views.nodeOf(instance), false);
+    if (roles.length > 0) {
+      this.occupancy.setLeaving(this.views.nodeOf(instance), false);
+      this.remap();
+    }
     this.elasticity.order(instance, roles);
   }
 
   /** The node is going: nothing new is for it. */
   private onDrain(node: number): void {
     this.occupancy.setLeaving(node, true);
+    this.remap();
     for (const spec of this.world.topology.instances) {
       if (spec.node === node) this.elasticity.drain(spec.id);
     }
@@ -517,6 +547,7 @@ export class Conductor extends Restorable implements Machine {
       for (const spec of topology.instances) {
         if (spec.node === node) this.directory.hbmOf(spec.id).clear();
       }
+      this.remap();
     }
     this.heard(peer);
   }
@@ -593,7 +624,9 @@ export class Conductor extends Restorable implements Machine {
   }
 
   private endTakeover(): void {
-    for (const body of this.takeover.end()) {
+    const held = this.takeover.end();
+    this.remap();
+    for (const body of held) {
       if (body.kind === 'arrive') this.onArrive(body.request);
       else this.onCancel(body);
     }
@@ -639,6 +672,8 @@ export class Conductor extends Restorable implements Machine {
     if (tier === Tier.dram) {
       this.occupancy.setAlive(node, true);
       this.occupancy.set(node, blocks.length);
+      this.remap();
+      this.keeper?.tell(node);
     }
     directory.clear(node, tier);
     for (let i = 0; i < blocks.length; i++) directory.add(node, tier, blocks[i]);

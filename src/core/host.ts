@@ -25,6 +25,7 @@ export const TRANSFER_KINDS = [
   'demote',
   'promote',
   'prefetch',
+  'move',
 ] as const;
 export type TransferKind = (typeof TRANSFER_KINDS)[number];
 
@@ -121,6 +122,9 @@ export const Count = {
   /** Requests that gave way in decode; of these, swapped to DRAM. */
   preempted: 11,
   swapped: 12,
+  /** Blocks that went to their new homes, and those whose home did not take them. */
+  moved: 13,
+  droppedMove: 14,
 } as const;
 export type Count = (typeof Count)[keyof typeof Count];
 export const COUNT_NAMES = Object.keys(Count) as (keyof typeof Count)[];

@@ -474,6 +474,48 @@ export interface WritesOpen {
   readonly writes: readonly number[];
 }
 
+// --- homes of blocks --------------------------------------------------------------------------
+
+/**
+ * Conductor to all stores: the node of each bucket, where blocks have homes. A store that was the
+ * home of blocks and is no more moves them. Live it goes by the registry, and so to successors.
+ */
+export interface Buckets {
+  readonly kind: 'buckets';
+  /** Of the conductor; within a term versions grow. */
+  readonly term: number;
+  readonly version: number;
+  readonly owners: readonly number[];
+}
+
+/** Store to the new home of blocks that it has: come and get them. */
+export interface MoveBlocks {
+  readonly kind: 'moveBlocks';
+  readonly move: number;
+  readonly blocks: readonly number[];
+  /** As in WriteRequest. */
+  readonly parents: readonly number[];
+  readonly depths: readonly number[];
+}
+
+/** Answer to MoveBlocks: those at `places` are readable here; `copied` of them came for it. */
+export interface BlocksMoved {
+  readonly kind: 'blocksMoved';
+  readonly move: number;
+  readonly places: readonly number[];
+  readonly copied: number;
+}
+
+/** Store to conductor: how far its moves for a map are. */
+export interface MovesLeft {
+  readonly kind: 'movesLeft';
+  readonly node: number;
+  readonly term: number;
+  readonly version: number;
+  /** Blocks that have not gone to their home yet. */
+  readonly blocks: number;
+}
+
 // --- results of what a machine started at its host ------------------------------------------
 
 export interface Wake {
@@ -599,6 +641,10 @@ export type Body =
   | WriteGrant
   | WriteEnded
   | WritesOpen
+  | Buckets
+  | MoveBlocks
+  | BlocksMoved
+  | MovesLeft
   | ObjectAsk
   | ObjectAnswer
   | Wake

@@ -4,6 +4,7 @@
  */
 import type { CacheTiers } from './cache-tiers.ts';
 import { assert } from './errors.ts';
+import type { Homes } from './homes.ts';
 import { Count, type Host, IdSource } from './host.ts';
 import type { FetchBlocks, LeaseGrant, Replicate, TransferEnded } from './messages.ts';
 import type { Request } from './request.ts';
@@ -17,9 +18,11 @@ interface Fetch {
   readonly key: number;
   readonly request: Request;
   readonly instance: number;
-  readonly sources: readonly number[];
+  sources: readonly number[];
   /** Empty, or the block up to which each source serves. */
-  readonly untils: readonly number[];
+  untils: readonly number[];
+  /** Blocks before this one were asked of their homes. */
+  homedTo: number;
   readonly keepsFetched: boolean;
   /** Sources asked so far. */
   tried: number;
@@ -59,7 +62,8 @@ export class PeerFetches {
   readonly world: FetchWorld;
   private readonly tiers: CacheTiers;
   private readonly book: TransferBook;
-  private readonly leaseIds: IdSource;
+  /** Of all leases that this store asks for. */
+  readonly leaseIds: IdSource;
   /** Key of the last replica: they count down. */
   private lastReplica = -1;
   /** By request id. */
@@ -69,8 +73,17 @@ export class PeerFetches {
   /** Request of each lease that is asked for or held. */
   private readonly requestOf = new Map<number, number>();
 
-  constructor(world: FetchWorld, incarnation: number, tiers: CacheTiers, book: TransferBook) {
+  private readonly homes: Homes;
+
+  constructor(
+    world: FetchWorld,
+    incarnation: number,
+    tiers: CacheTiers,
+    book: TransferBook,
+    homes: Homes,
+  ) {
     this.world = world;
+    this.homes = homes;
     this.tiers = tiers;
     this.book = book;
     this.leaseIds = new IdSource(incarnation);
@@ -100,6 +113,7 @@ export class PeerFetches {
       instance,
       sources,
       untils,
+      homedTo: 0,
       keepsFetched,
       tried: 0,
       wanted: [],
@@ -197,7 +211,8 @@ export class PeerFetches {
       if (grant.more && granted > 0) {
         fetch.later.unshift(...missing);
         fetch.goesOn = true;
-      } else {
+      } else if (this.askHomes(fetch, missing)) fetch.later.unshift(...missing);
+      else {
         // Without them the rest of the prefix is of no use.
         const misses = missing.length + fetch.later.length;
         if (fetch.instance >= 0) world.host.count(Count.staleMiss, misses);
@@ -207,7 +222,8 @@ export class PeerFetches {
     }
     if (granted === 0) {
       this.endLease(fetch);
-      this.answer(fetch);
+      if (fetch.later.length > 0) this.retry(fetch, fetch.later.splice(0));
+      else this.answer(fetch);
       return;
     }
     const { request, instance, slots } = fetch;
@@ -250,17 +266,44 @@ export class PeerFetches {
       fetch.arrived.push(fetch.wanted[i]);
     }
     if (!ended.ok) this.world.host.count(Count.transferFailed, 1);
-    const missing = [...fetch.wanted.slice(done), ...fetch.later];
+    const left = fetch.wanted.slice(done);
+    const missing = [...left, ...fetch.later];
     // What the source has in another tier, it is asked for again.
     if (ended.ok && fetch.goesOn) fetch.tried--;
     fetch.goesOn = false;
-    const lost = done < fetch.wanted.length && fetch.untils.length > 0;
+    const lost = left.length > 0 && fetch.untils.length > 0;
+    const cut = lost && !this.askHomes(fetch, left);
     fetch.slots.length = 0;
     fetch.wanted.length = 0;
     fetch.later.length = 0;
-    const on = missing.length > 0 && ended.cause !== 'timeout' && !lost;
+    const on = missing.length > 0 && ended.cause !== 'timeout' && !cut;
     if (on) this.retry(fetch, missing);
     else this.answer(fetch);
+  }
+
+  /**
+   * Spread blocks that a source has not may have moved since it was named: their homes are asked
+   * next, once. Answers whether the first of them has another home.
+   */
+  private askHomes(fetch: Fetch, missing: readonly number[]): boolean {
+    const { homes, world } = this;
+    const { sources, untils, tried, request } = fetch;
+    if (untils.length === 0 || missing.length === 0 || missing[0] < fetch.homedTo) return false;
+    const asked = sources[tried - 1];
+    const to: number[] = [];
+    const upTo: number[] = [];
+    for (const index of missing) {
+      const home = homes.homeOf(request.blocks.at(index));
+      if (home < 0 || home === asked || home === world.node.id) break;
+      if (to.at(-1) === home) upTo.pop();
+      else to.push(home);
+      upTo.push(index + 1);
+      fetch.homedTo = index + 1;
+    }
+    if (to.length === 0) return false;
+    fetch.sources = [...sources.slice(0, tried), ...to, ...sources.slice(tried)];
+    fetch.untils = [...untils.slice(0, tried), ...upTo, ...untils.slice(tried)];
+    return true;
   }
 
   /** The owner may use the slots again. */
@@ -338,6 +381,7 @@ export class PeerFetches {
       const waits = fetch.lease !== 0 && fetch.transfer === 0;
       if (!waits || fetch.sources[fetch.tried - 1] !== node) continue;
       this.endLease(fetch);
+      this.askHomes(fetch, fetch.wanted);
       this.askSource(fetch);
     }
   }

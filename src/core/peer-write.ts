@@ -7,6 +7,7 @@
  */
 import type { CacheTiers } from './cache-tiers.ts';
 import { Count, type Host, IdSource } from './host.ts';
+import { isRising } from './kit/is-rising.ts';
 import type {
   SaveBlocks,
   TransferEnded,
@@ -298,14 +299,4 @@ export class PeerWrites {
     const kind = 'transferEnded' as const;
     this.tiers.settle(grant.slots, { kind, transfer: 0, ok, blocksDone, cause, checksums });
   }
-}
-
-/** Places in a list of this length, in order, each once. */
-function isRising(places: readonly number[], length: number): boolean {
-  let before = -1;
-  for (const place of places) {
-    if (place <= before || place >= length) return false;
-    before = place;
-  }
-  return true;
 }

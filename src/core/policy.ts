@@ -2,6 +2,7 @@
  * Ports of the policies. A policy owns order or choice, never bytes, leases or time. A policy file
  * exports by default what one of the `define…` functions makes of it; its file name is its name.
  */
+import type { BucketMap } from './bucket-map.ts';
 import type { Estimator } from './cost.ts';
 import type { Request } from './request.ts';
 import type { Role, Tier } from './topology.ts';
@@ -273,6 +274,13 @@ export interface PlacementPolicy {
   readonly spreads: boolean;
   /** The node for a block that `ownNode` will compute: one of the view's nodes. */
   place(block: number, ownNode: number, view: PlacementView): number;
+  /**
+   * Of a policy that gives each block a home: the map for these nodes, of which there is one; a
+   * later version than before when it differs. The stores are told of it, and move blocks.
+   */
+  mapFor?(nodes: readonly number[]): BucketMap;
+  /** The map of an earlier conductor: the next one is made from it. */
+  adopt?(map: BucketMap): void;
 }
 
 // --- replication ------------------------------------------------------------------------------

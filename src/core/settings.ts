@@ -23,6 +23,22 @@ export interface StoreSettings {
   readonly fetchRetries: number;
   /** Blocks in a directory delta before it becomes a resync. */
   readonly deltaLimitBlocks: number;
+  /** How blocks move when their homes change; null: they stay. */
+  readonly moves: MoveSettings | null;
+}
+
+/** What one node does at most to send blocks to their new homes. */
+export interface MoveSettings {
+  /** Bytes per ns; null: by `railShare`. */
+  readonly bytesPerNs: number | null;
+  /** Share of the rails of the node. */
+  readonly railShare: number;
+  /** Batches under way. */
+  readonly inFlight: number;
+  /** Blocks of one batch. */
+  readonly batchBlocks: number;
+  /** How long the old copy stays: for prompts that wait and count on it. */
+  readonly lingerNs: number;
 }
 
 export interface InstanceSettings {
@@ -61,6 +77,8 @@ export interface ConductorSettings {
   readonly stalenessNs: number;
   /** Whether an instance may get blocks from other nodes than its own. */
   readonly pooled: boolean;
+  /** Whether stores move blocks when their homes change. */
+  readonly moves: boolean;
 }
 
 export interface Settings {

@@ -8,9 +8,12 @@ import { CacheTiers, HEARTBEAT, type TiersWorld } from './cache-tiers.ts';
 import { DeltaBuffer } from './delta-buffer.ts';
 import { assert, unreachable } from './errors.ts';
 import { HbmCache } from './hbm-cache.ts';
+import { Homes } from './homes.ts';
 import { Count, type Machine } from './host.ts';
 import { LeaseTable } from './lease-table.ts';
 import type * as M from './messages.ts';
+import { MovesIn } from './moves-in.ts';
+import { MOVE_NEXT, MOVE_RELEASE, type MoveFigures, MovesOut } from './moves-out.ts';
 import { PeerFetches } from './peer-fetch.ts';
 import { PeerWrites, type Saver } from './peer-write.ts';
 import { blockAt, cachedTokens } from './request.ts';
@@ -46,6 +49,8 @@ export class StoreNode extends Restorable implements Machine {
   private readonly leases: LeaseTable;
   private readonly fetches: PeerFetches;
   private readonly writes: PeerWrites;
+  private readonly movesOut: MovesOut;
+  private readonly movesIn: MovesIn;
   private parkedTokens = 0;
 
   constructor(
@@ -61,8 +66,11 @@ export class StoreNode extends Restorable implements Machine {
     this.book = new TransferBook(world, incarnation);
     this.tiers = new CacheTiers(world, blocks, this.book);
     this.leases = new LeaseTable(this.tiers);
-    this.fetches = new PeerFetches(world, incarnation, this.tiers, this.book);
+    const homes = new Homes();
+    this.fetches = new PeerFetches(world, incarnation, this.tiers, this.book, homes);
     this.writes = new PeerWrites(world, incarnation, this.tiers, this.book);
+    this.movesOut = new MovesOut(world, incarnation, homes, this.tiers);
+    this.movesIn = new MovesIn(world, this.fetches.leaseIds, this.tiers, this.book);
     for (const tenant of tenants) {
       const cache = settings.hbmCache ? this.makeHbmCache(tenant, blocks) : null;
       this.memories.set(tenant.id, new WorkingMemory(tenant.id, tenant.kvCapacityBytes, cache));
@@ -108,6 +116,7 @@ export class StoreNode extends Restorable implements Machine {
     if (fact.atNs >= this.leases.nextExpiryNs) this.leases.expire(fact.atNs);
     if (fact.atNs >= this.writes.nextExpiryNs) this.writes.expire(fact.atNs);
     this.dispatch(fact, fact.body);
+    if (this.movesOut.leaving && this.tiers.dram.delta.pending) this.movesOut.rescan();
     this.tiers.flush();
     this.flushDeltas();
   }
@@ -137,7 +146,8 @@ export class StoreNode extends Restorable implements Machine {
       case 'leaseRequest':
         return this.onLeaseRequest(fact, body);
       case 'leaseGrant':
-        return this.fetches.granted(body);
+        if (!this.movesIn.granted(fact.from, body)) this.fetches.granted(body);
+        return;
       case 'writeRequest':
         return this.writes.grant(fact.from, body);
       case 'writeGrant':
@@ -146,6 +156,12 @@ export class StoreNode extends Restorable implements Machine {
         return this.writes.written(fact.from, body);
       case 'writesOpen':
         return this.writes.stillOpen(fact.from, body);
+      case 'buckets':
+        return this.movesOut.take(body);
+      case 'moveBlocks':
+        return this.movesIn.take(fact.from, body);
+      case 'blocksMoved':
+        return this.movesOut.moved(fact.from, body);
       case 'leaseRelease':
         return this.leases.end(fact.from, body.lease);
       case 'unreserve':
@@ -179,6 +195,11 @@ export class StoreNode extends Restorable implements Machine {
     return this.memory(instance).cache;
   }
 
+  /** Blocks that go to new homes. */
+  get moves(): MoveFigures {
+    return this.movesOut.figures;
+  }
+
   /** Every tier and policy against itself; for tests and invariant runs. */
   check(): void {
     this.tiers.check();
@@ -197,6 +218,7 @@ export class StoreNode extends Restorable implements Machine {
     assert(this.book.size === 0, 'a transfer is under way');
     assert(this.fetches.size === 0, 'a fetch is under way');
     assert(this.writes.size === 0, 'a write to or by a peer is under way');
+    assert(this.movesOut.size + this.movesIn.size === 0, 'blocks are moving');
     assert(this.parkedTokens === 0, 'parked tokens are left');
     this.tiers.checkIdle();
   }
@@ -263,6 +285,10 @@ export class StoreNode extends Restorable implements Machine {
   private onWake(nowNs: number, instance: number): void {
     if (instance === HEARTBEAT) {
       this.tiers.heartbeat();
+      return;
+    }
+    if (instance === MOVE_NEXT || instance === MOVE_RELEASE) {
+      this.movesOut.onWake(instance);
       return;
     }
     const memory = this.memory(instance);
@@ -561,6 +587,8 @@ export class StoreNode extends Restorable implements Machine {
     switch (kind) {
       case 'fetch':
         return this.fetches.ended(moving.request, ended);
+      case 'move':
+        return this.movesOut.include(this.movesIn.ended(moving, ended));
       case 'demote':
       case 'promote':
       case 'prefetch':
@@ -668,6 +696,8 @@ export class StoreNode extends Restorable implements Machine {
     } else if (addresses.isStore(peer)) {
       const node = addresses.storeNode(peer);
       this.fetches.peerReset(node);
+      this.movesIn.peerReset(node);
+      this.movesOut.peerReset(node);
       for (const saver of this.writes.peerReset(node)) this.moveEnded(saver, nowNs);
     } else if (addresses.isInstance(peer)) this.onInstanceReset(addresses.instanceId(peer), nowNs);
   }

@@ -22,7 +22,7 @@ export interface Moving {
   readonly tier: Tier;
   /** What is read goes once the move is done. */
   readonly exclusive: boolean;
-  /** The write that a save onto another node is, or 0. */
+  /** The write that a save onto another node is, the lease of a move from one, or 0. */
   readonly write: number;
 }
 

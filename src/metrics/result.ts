@@ -157,7 +157,7 @@ export function summarise(inputs: ResultInputs): Result {
     counts: {
       ...evictionCounts(inputs.evictions),
       ...Object.fromEntries(
-        COUNT_NAMES.filter((name) => ssd || !SSD_COUNTS.has(name)).map((name) => [
+        COUNT_NAMES.filter((name) => isCounted(name, recorder, ssd)).map((name) => [
           name,
           recorder.counts[Count[name]],
         ]),
@@ -165,6 +165,14 @@ export function summarise(inputs: ResultInputs): Result {
     },
     durationNs,
   };
+}
+
+/** Counts that only a cluster has whose homes of blocks have changed. */
+const MOVE_COUNTS: ReadonlySet<string> = new Set(['moved', 'droppedMove']);
+
+function isCounted(name: keyof typeof Count, { counts }: Recorder, ssd: boolean): boolean {
+  if (MOVE_COUNTS.has(name)) return counts[Count.moved] + counts[Count.droppedMove] > 0;
+  return ssd || !SSD_COUNTS.has(name);
 }
 
 /** Counts that only a cluster with SSDs has. */

@@ -224,7 +224,7 @@ export class Loopback {
   private transferEnd(moving: Moving, copied: number): void {
     const { initiator, transfer, slices, checksums } = moving;
     const { kind, id, source, target, blocks } = transfer;
-    const promised = kind === 'fetch' ? source.slots!.checksums : [];
+    const promised = kind === 'fetch' || kind === 'move' ? source.slots!.checksums : [];
     const wrong = promised.findIndex((checksum, i) => checksum !== checksums[i]);
     const arrived = wrong < 0 ? copied : wrong;
     for (let i = 0; i < arrived; i++) {

@@ -29,6 +29,10 @@ export interface Lives {
   drains(instance: number): boolean;
   /** Nothing runs on it or is bound for it. */
   isDrained(instance: number): boolean;
+  /** Nothing of a node is to move to another. */
+  isSettled(node: number): boolean;
+  /** What a registry keeps for a successor of the conductor; null: nothing. */
+  bucketMap(): Body | null;
 }
 
 /** What a scenario can do to the world. */
@@ -301,13 +305,15 @@ export class Faults {
 
   private failOver(world: World, downNs: number): void {
     if (this.dead[CONDUCTOR] === 1) return;
+    const map = this.lives.bucketMap();
     this.die(world, CONDUCTOR);
     world.at(world.nowNs + downNs, () => {
       this.incarnations[CONDUCTOR]++;
       world.setMachine(CONDUCTOR, this.lives.remake(CONDUCTOR, this.incarnations[CONDUCTOR]));
       this.dead[CONDUCTOR] = 0;
       this.epochs[CONDUCTOR]++;
-      // The registry knows who is going: a successor hears so before it decides.
+      // The registry knows who is going, and the homes: a successor hears so before it decides.
+      if (map !== null) this.tell(world, CONDUCTOR, map);
       for (const node of this.leaving.keys()) this.sayDrain(world, node);
       this.tell(world, CONDUCTOR, { kind: 'peerReset', peer: WORKLOAD });
       for (let peer = CONDUCTOR + 1; peer < this.addresses.count; peer++) {
@@ -334,7 +340,9 @@ export class Faults {
       // It stays after all, or died meanwhile.
       if (this.leaving.get(node) !== life) return;
       if (!own.every((id) => this.lives.drains(id))) this.sayDrain(world, node);
-      else if (own.every(isGone)) return this.vanish(world, machines);
+      else if (own.every(isGone) && this.lives.isSettled(node)) {
+        return this.vanish(world, machines);
+      }
       world.at(world.nowNs + LEAVE_POLL_NS, look);
     };
     world.at(world.nowNs + 2 * this.topology.controlDelayNs + 1, look);

@@ -92,6 +92,13 @@ describe('preset mooncake-16', () => {
       parkingBytes: 128 * 1024 ** 3,
       fetchRetries: 2,
       deltaLimitBlocks: 65_536,
+      moves: {
+        bytesPerNs: null,
+        railShare: 0.1,
+        inFlight: 2,
+        batchBlocks: 8,
+        lingerNs: 30e9,
+      },
     });
     expect(settings.instance).toStrictEqual({
       chunkTokens: 8192,

@@ -43,6 +43,7 @@ function storeOf(dramSlots: number, ssdSlots = 0): Teller<ObjectStore> {
         parkingBytes: 0,
         fetchRetries: 0,
         deltaLimitBlocks: 1e9,
+        moves: null,
       },
       clock,
       slotBytes: SLOT_BYTES,

@@ -41,8 +41,8 @@ const FAILED_ONCE = [1260, 1709, 1889, 2670, 2765, 4526, 4676];
 const seeds = only === undefined ? [...new Set([...upTo, ...FAILED_ONCE])] : [+only];
 
 /** Plays the scenario of a seed, and breaks more of its drives. */
-async function run(seed: number, more: readonly SsdFault[] = []): Promise<Ran> {
-  const scenario = withFaults(await scenarioOf(seed), more);
+async function run(seed: number, more: readonly SsdFault[] = [], homes = false): Promise<Ran> {
+  const scenario = withFaults(await scenarioOf(seed, homes), more);
   const { plan, trace, cancels, rates, random, faults } = scenario;
   const disturbed = rates !== null || faults !== null;
   const causality = new Causality(plan.topology, { disturbed, exact: true });
@@ -154,7 +154,9 @@ function checkNothingHeld(run: Simulated, { plan, rates, faults }: Scenario): vo
   const whole = rates === null && faults === null;
   const ttlNs = whole ? 0 : leaseTtlNs + guardNs + reserveTtlNs;
   for (const [node, store] of cluster.stores.entries()) {
-    if (!simulation.isDead(addresses.store(node))) store.checkIdle(simulation.nowNs + ttlNs);
+    if (simulation.isDead(addresses.store(node))) continue;
+    store.checkIdle(simulation.nowNs + ttlNs);
+    expect(store.moves.remaining, `blocks of node ${node} on their way`).toBe(0);
   }
   for (const [id, instance] of cluster.instances.entries()) {
     if (!simulation.isDead(addresses.instance(id))) instance.checkIdle();
@@ -213,6 +215,11 @@ async function naming(seed: number, what: () => Promise<unknown>): Promise<void>
 
 describe('random scenarios', () => {
   it.each(seeds)('seed %i', (seed) => naming(seed, () => run(seed)));
+});
+
+describe('random scenarios of blocks with homes', () => {
+  const some = seeds.filter((seed) => only !== undefined || seed % 5 === 0);
+  it.each(some)('seed %i', (seed) => naming(seed, () => run(seed, [], true)));
 });
 
 /** Drives are read for so short a time that chance alone never hits it. */

@@ -24,8 +24,8 @@ export interface Scenario {
 class Dice {
   private readonly stream: RandomStream;
 
-  constructor(seed: number) {
-    this.stream = new RandomStream(seed, 'fuzz');
+  constructor(seed: number, name = 'fuzz') {
+    this.stream = new RandomStream(seed, name);
   }
 
   next(): number {
@@ -46,7 +46,8 @@ const ELASTIC = [
 /** Offline policies, and those whose state is too large to make anew in every scenario. */
 const LEFT_OUT = ['belady', 'lhd'];
 
-export async function scenarioOf(seed: number): Promise<Scenario> {
+/** With `homes`, blocks have homes whatever the dice say of placement. */
+export async function scenarioOf(seed: number, homes = false): Promise<Scenario> {
   const dice = new Dice(seed);
   const topology = tinyTopology({
     prefill: dice.pick(1, 2, 3, 4),
@@ -64,8 +65,8 @@ export async function scenarioOf(seed: number): Promise<Scenario> {
   const planned = await tinyPlan({
     topology,
     seed,
-    policies: policiesOf(dice),
-    settings: settingsOf(dice),
+    policies: { ...policiesOf(dice), ...(homes ? { placement: 'bucket-map:buckets=32' } : {}) },
+    settings: withMoves(settingsOf(dice), seed),
     slo: dice.pick({ ttftNs: 10e6, tbtNs: 1e6 }, { ttftNs: 300_000, tbtNs: 30_000 }),
   });
   const reckless = dice.pick<Partial<typeof RECKLESS>>({}, RECKLESS, {
@@ -177,6 +178,23 @@ function settingsOf(dice: Dice): TinyPlan['settings'] & object {
       preemption: dice.pick('recompute', 'swap'),
       reserveTtlNs: dice.pick(50_000, 500_000, 50e6),
     },
+  };
+}
+
+/** By dice of its own: what other seeds stand for stays what it was. */
+function withMoves(settings: TinyPlan['settings'] & object, seed: number): typeof settings {
+  const dice = new Dice(seed, 'moves');
+  const moves = dice.pick(null, true, true, true) && {
+    bytesPerNs: dice.pick(0.001, 0.1, null),
+    railShare: dice.pick(0.01, 1),
+    inFlight: dice.pick(1, 2, 5),
+    batchBlocks: dice.pick(1, 3, 16),
+    lingerNs: dice.pick(0, 10_000, 1e6),
+  };
+  return {
+    ...settings,
+    store: { ...settings.store, moves },
+    conductor: { ...settings.conductor, moves: moves !== null },
   };
 }
 

@@ -27,7 +27,8 @@ async function saidIn(seeds: number): Promise<Map<string, Said>> {
     const schema = new MessageSchema(plan.topology, blocks);
     const onSend = (from: Address, to: Address, sent: Message) => {
       const near = addresses.nodeOf[from] === addresses.nodeOf[to] && addresses.nodeOf[to] >= 0;
-      if (near) return;
+      // The registry carries the map.
+      if (near || sent.kind === 'buckets') return;
       const message = decode(encode(sent)) as Message;
       schema.check(from, to, message);
       const party = (address: Address) => addresses.name(address).replace(/\d+$/, '');
@@ -68,6 +69,7 @@ describe('the schema', async () => {
     expect([...said.keys()].sort()).toEqual([
       'arrive workload conductor',
       'blockInventory store conductor',
+      'blocksMoved store store',
       'cancel conductor instance',
       'cancel instance instance',
       'delta store conductor',
@@ -79,6 +81,8 @@ describe('the schema', async () => {
       'leaseGrant store store',
       'leaseRelease store store',
       'leaseRequest store store',
+      'moveBlocks store store',
+      'movesLeft store conductor',
       'prefilled instance conductor',
       'probe conductor instance',
       'replicate conductor store',

@@ -95,6 +95,10 @@ export class Causality implements Observer {
       case 'slotLost':
       case 'wake':
         return;
+      case 'buckets':
+        // A successor of the conductor has it of the registry.
+        if (from !== to) this.onMessage(from, to, body, atNs);
+        return;
       default:
         return this.onMessage(from, to, body, atNs);
     }

@@ -180,6 +180,7 @@ export const TINY_SETTINGS: Settings = {
     parkingBytes: 1e6,
     fetchRetries: 2,
     deltaLimitBlocks: 1_000,
+    moves: null,
   },
   instance: {
     chunkTokens: 64,
@@ -193,7 +194,7 @@ export const TINY_SETTINGS: Settings = {
     prefetch: false,
   },
   workload: { attempts: 3 },
-  conductor: { term: 1, pooled: true, congestion: false, stalenessNs: 0 },
+  conductor: { term: 1, pooled: true, congestion: false, stalenessNs: 0, moves: false },
 };
 
 export type PolicyNames = Record<PolicyKey, string>;

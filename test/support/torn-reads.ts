@@ -22,7 +22,8 @@ export class TornReads implements Observer {
   }
 
   onTransfer(from: Address, transfer: Transfer): void {
-    if (transfer.kind === 'fetch') this.fetches.set(`${from}/${transfer.id}`, transfer);
+    const read = transfer.kind === 'fetch' || transfer.kind === 'move';
+    if (read) this.fetches.set(`${from}/${transfer.id}`, transfer);
   }
 
   onFact(to: Address, { body, atNs }: Fact): void {

@@ -16,7 +16,7 @@ class ByBucket implements PlacementPolicy {
   readonly spreads = true;
   private map: BucketMap;
   private readonly all: readonly WeightedNode[];
-  /** Whom the map is for; null: all. */
+  /** Whom the map is for; null: unknown. */
   private nodes: readonly number[] | null = null;
 
   constructor({ nodes }: PlacementContext, buckets: number) {
@@ -25,11 +25,22 @@ class ByBucket implements PlacementPolicy {
   }
 
   place(block: number, _ownNode: number, { nodes }: PlacementView): number {
+    return this.mapFor(nodes).nodeOf(block);
+  }
+
+  mapFor(nodes: readonly number[]): BucketMap {
     if (nodes !== this.nodes) {
       this.nodes = nodes;
-      this.map = this.map.withNodes(this.all.filter(({ id }) => nodes.includes(id)));
+      const next = this.map.withNodes(this.all.filter(({ id }) => nodes.includes(id)));
+      if (this.map.moved(next).length > 0) this.map = next;
     }
-    return this.map.nodeOf(block);
+    return this.map;
+  }
+
+  adopt(map: BucketMap): void {
+    if (map.buckets !== this.map.buckets) return;
+    this.map = map;
+    this.nodes = null;
   }
 }
 

@@ -33,6 +33,8 @@ interface Kind {
 type Near =
   | ObjectAsk['kind']
   | ObjectAnswer['kind']
+  // By the registry.
+  | 'buckets'
   | 'loadFailed'
   | 'prefetch'
   | 'fetchBlocks'
@@ -375,6 +377,35 @@ function kindsOf(topology: Topology, blocks: number): Record<Crossing, Kind> {
           ? null
           : 'fewer checksums than blocks';
       },
+    },
+    moveBlocks: {
+      routes: ['store>store'],
+      fields: [
+        ['move', id],
+        ['blocks', prompt],
+        ['parents', list(whole(-1, blocks - 1), LIST_MAX)],
+        ['depths', list(count, LIST_MAX)],
+      ],
+      law: (body) => sameLength('blocks', 'parents')(body) ?? sameLength('blocks', 'depths')(body),
+    },
+    blocksMoved: {
+      routes: ['store>store'],
+      fields: [
+        ['move', id],
+        ['places', list(count, LIST_MAX)],
+        ['copied', count],
+      ],
+    },
+    movesLeft: {
+      routes: ['store>conductor'],
+      fields: [
+        ['node', node],
+        ['term', id],
+        ['version', id],
+        ['blocks', count],
+      ],
+      law: (body, from) =>
+        body.node === addresses.storeNode(from) ? null : `a report on node ${body.node}`,
     },
     writesOpen: { routes: ['store>store'], fields: [['writes', list(id, LIST_MAX)]] },
   };

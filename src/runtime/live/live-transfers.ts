@@ -172,6 +172,7 @@ export class LiveTransfers {
         if (target.node !== node) return this.saveThere(transfer, ended);
         return this.move(transfer, this.saves(transfer), ended);
       case 'fetch':
+      case 'move':
         if (source.tier === Tier.ssd) return this.fetchFromSsd(transfer, ended);
         return this.move(transfer, this.fetches(transfer), ended);
       case 'stream':

@@ -110,6 +110,7 @@ export class StoreServer {
           parkingBytes: 0,
           fetchRetries: 0,
           deltaLimitBlocks: Number.POSITIVE_INFINITY,
+          moves: null,
         },
         clock,
         slotBytes,
