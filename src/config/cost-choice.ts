@@ -31,18 +31,21 @@ export function chooseCost(
       place(),
     );
   }
-  const { decodeRequest, contextAttention } = model;
+  const { decodeRequest, decodeBase, contextAttention, prefixHash } = model;
   if (measured && model.cost !== 'roofline') {
     return new PolynomialCost({
       ...FAST25_A800X8,
       ...(decodeRequest === undefined ? {} : { decodeRequestNs: decodeRequest }),
+      ...(decodeBase === undefined ? {} : { decodeBaseNs: decodeBase }),
       ...(contextAttention === undefined ? {} : { contextAttention }),
+      ...(prefixHash === undefined ? {} : { prefixHashNs: prefixHash }),
     });
   }
-  if (contextAttention !== undefined) {
+  for (const [key, value] of Object.entries({ decodeBase, contextAttention, prefixHash })) {
+    if (value === undefined) continue;
     throw new InputError(
-      `model.contextAttention: found ${contextAttention} with a roofline for group ` +
-        `${group.name}, expected it with the fit alone (model.cost: polynomial)`,
+      `model.${key}: found it with a roofline for group ${group.name}, expected it with the fit ` +
+        'alone (model.cost: polynomial)',
       place(),
     );
   }

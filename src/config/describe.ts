@@ -34,6 +34,9 @@ function node(value: GroupConfig['node']): unknown {
   };
 }
 
+/** Times of the model that a configuration need not have. */
+const MODEL_TIMES = ['decodeRequest', 'decodeBase', 'prefixHash'] as const;
+
 export function describeConfig(given: Config): Record<string, unknown> {
   const config = mapPolicies(given, policyWithoutFolder);
   const { model, cluster, instance, store, transport, conductor, targets, monitoring } = config;
@@ -41,9 +44,12 @@ export function describeConfig(given: Config): Record<string, unknown> {
     seed: config.seed,
     model: {
       ...model,
-      ...(model.decodeRequest === undefined
-        ? {}
-        : { decodeRequest: duration(model.decodeRequest) }),
+      ...Object.fromEntries(
+        MODEL_TIMES.flatMap((key) => {
+          const time = model[key];
+          return time === undefined ? [] : [[key, duration(time)]];
+        }),
+      ),
     },
     cluster: {
       groups: cluster.groups.map((group) => ({

@@ -129,6 +129,18 @@ const model = z
         'Time that each request after the first adds to a decode step: in the fit, which knows ' +
           'batches of one alone, instead of its compute, 0.31 ms; in a roofline, on top.',
       ),
+    decodeBase: quantity(DURATION)
+      .optional()
+      .describe(
+        'With the fit: a decode step of one request without context in another engine than the ' +
+          'one that was measured, instead of its 26.2 ms.',
+      ),
+    prefixHash: quantity(DURATION)
+      .optional()
+      .describe(
+        "With the fit: CPU time that an engine's prefix cache takes before a prompt is computed, " +
+          'per square of 1,024 tokens of it. 0, the default: none.',
+      ),
     contextAttention: z
       .number()
       .min(1)

@@ -67,6 +67,11 @@ export interface CostModel {
    * the sum of what its parts take alone; one chunk that ends its prompt takes `prefillNs`.
    */
   passNs(chunks: readonly PassChunk[], decode: PassBatch | null): number;
+  /**
+   * What the engine does for these chunks on the CPU before their pass, while the GPUs wait. It is
+   * no GPU time. Absent: nothing.
+   */
+  hostNs?(chunks: readonly PassChunk[]): number;
   /** One decode step of `batch` requests with `contextTokens` in all. */
   decodeStepNs(batch: number, contextTokens: number): number;
   /** Fills `out` for a run that starts with `contextTokens` and grows by `batch` tokens a step. */

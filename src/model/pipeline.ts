@@ -51,6 +51,10 @@ export class PipelineCost implements CostModel {
     return this.passNs([{ fromToken, toToken, first, last: true }], null);
   }
 
+  hostNs(chunks: readonly PassChunk[]): number {
+    return this.whole.hostNs?.(chunks) ?? 0;
+  }
+
   passNs(chunks: readonly PassChunk[], decode: PassBatch | null): number {
     const { endNs, whole } = this;
     const { chunkTokens } = this.shape;

@@ -19,12 +19,16 @@
  * what small chunks cost. Launches are what the decode step at no context takes beyond the reading
  * of weights (the roofline's, at 0.8 of the memory's bandwidth): 26.2 - 10.8 = 15.4 ms. A decode
  * batch alongside adds the context term for its tokens, and each request of it one token at the
- * prompt's linear rate: weights and launches are the pass's. No pass is shorter than its decode
+ * prompt's linear rate and what the engine takes for it beyond its compute (none, where the batch
+ * term is the roofline's): weights and launches are the pass's. No pass is shorter than its decode
  * step alone.
  *
  * `contextAttention` is for engines whose kernel is slower over KV that is there already than
  * within a prompt: 2 q a (b - a) of the quadratic term of tokens [a, b) is attention over what
  * precedes them, and costs so many times as much. FlashAttention costs the same over both: 1.
+ *
+ * `prefixHashNs` is for engines that look up a prompt's prefix on the CPU in a time that grows with
+ * the square of its length, while the GPUs wait (`hostNs`): vLLM 0.5.
  */
 import type { CostModel, PassBatch, PassChunk } from '../core/cost.ts';
 import { NS_PER_MS, NS_PER_S } from '../core/units.ts';
@@ -46,13 +50,16 @@ export interface PolynomialFit {
   readonly decodeBaseNs: number;
   /** Per 1,024 tokens of context in the batch. */
   readonly decodeContextNs: number;
-  /** Per request beyond the first. */
+  /** Per request beyond the first; and how much of it is the compute of one token. */
   readonly decodeRequestNs: number;
+  readonly decodeComputeNs: number;
   /** Launches of one pass, and the tokens per pass that the fit holds it for. */
   readonly launchNs: number;
   readonly passTokens: number;
   /** Cost of attention over KV of earlier passes or the cache, over that within the pass. */
   readonly contextAttention: number;
+  /** CPU time for the prefix cache before a prompt's last pass, per square of 1,024 tokens. */
+  readonly prefixHashNs: number;
 }
 
 /** Utilisation of peak that decode reaches on A100 and A800 (reference figure of the field). */
@@ -65,6 +72,7 @@ function fast25(): PolynomialFit {
   const decodeBaseNs = 26.5 * NS_PER_MS - 8 * 0.0355 * NS_PER_MS;
   const { memoryBytesPerNs } = ACCELERATORS.get('a800')!;
   const weightsNs = weightBytes(shape, 'bf16') / (8 * memoryBytesPerNs * MEMORY_EFFICIENCY);
+  const computeNs = flops / (peakFlopsPerNs * A100_DECODE_MFU);
   return {
     source: 'Mooncake, FAST25, Figure 14: LLaMA3-70B on 8 x A800; batch term from a roofline',
     prefillConstantNs: 0.0449 * NS_PER_S,
@@ -72,10 +80,12 @@ function fast25(): PolynomialFit {
     prefillQuadraticNs: 0.000795 * NS_PER_S,
     decodeBaseNs,
     decodeContextNs: 0.0355 * NS_PER_MS,
-    decodeRequestNs: flops / (peakFlopsPerNs * A100_DECODE_MFU),
+    decodeRequestNs: computeNs,
+    decodeComputeNs: computeNs,
     launchNs: decodeBaseNs - weightsNs,
     passTokens: 8192,
     contextAttention: 1,
+    prefixHashNs: 0,
   };
 }
 
@@ -85,12 +95,17 @@ export class PolynomialCost extends DecodeGrid implements CostModel {
   readonly source: string;
   private readonly fit: PolynomialFit;
   private readonly constantNs: number;
+  private readonly prefixHashNs: number;
+  /** What the engine takes for a request of the decode batch beyond its compute. */
+  private readonly engineNs: number;
 
   constructor(fit: PolynomialFit) {
     super();
     this.source = fit.source;
     this.fit = fit;
     this.constantNs = Math.round(fit.prefillConstantNs);
+    this.prefixHashNs = fit.prefixHashNs;
+    this.engineNs = Math.max(0, fit.decodeRequestNs - fit.decodeComputeNs);
   }
 
   /** Exact: prefillNs(a, c) = prefillNs(a, b) + prefillNs(b, c), the constant aside. */
@@ -114,8 +129,15 @@ export class PolynomialCost extends DecodeGrid implements CostModel {
     if (decode === null) return Math.round(workNs);
     const { batch, contextTokens } = decode;
     const riding = contextTokens * decodeContextNs + batch * prefillLinearNs;
-    const passNs = Math.round(workNs + riding / KILO_TOKENS);
+    const passNs = Math.round(workNs + riding / KILO_TOKENS + batch * this.engineNs);
     return Math.max(passNs, this.decodeStepNs(batch, contextTokens));
+  }
+
+  hostNs(chunks: readonly PassChunk[]): number {
+    if (this.prefixHashNs === 0) return 0;
+    let squares = 0;
+    for (const { toToken, last } of chunks) if (last) squares += toToken * toToken;
+    return Math.round((this.prefixHashNs * squares) / KILO_TOKENS ** 2);
   }
 
   /** Attention of chunks over what precedes them. */

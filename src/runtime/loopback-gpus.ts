@@ -50,7 +50,8 @@ export class LoopbackGpus {
       for (const load of needed) if (this.loading.has(load)) loads++;
     }
     const computeNs = this.computeNs(step.chunks, step.decode);
-    this.step = { step, startNs: nowNs, computeNs, loads, followers: [] };
+    const hostNs = Math.ceil((this.cost.hostNs?.(step.chunks) ?? 0) / this.speed);
+    this.step = { step, startNs: nowNs + hostNs, computeNs, loads, followers: [] };
     return this.step;
   }
 

@@ -14,6 +14,7 @@ import type { Moving } from './transfers.ts';
 /** A step on the GPUs. */
 export interface ActiveStep {
   readonly step: Step;
+  /** When the GPUs begin: after the CPU's part. */
   readonly startNs: number;
   readonly computeNs: number;
   /** Loads that have not ended; the end of the step is known when none is left. */
@@ -63,8 +64,9 @@ export class Gpus {
       }
     }
     const computeNs = this.cost.passNs(step.chunks, step.decode);
-    const endNs = nowNs + computeNs;
-    this.step = { step, startNs: nowNs, computeNs, loads, endNs, followers: [] };
+    const startNs = nowNs + (this.cost.hostNs?.(step.chunks) ?? 0);
+    const endNs = startNs + computeNs;
+    this.step = { step, startNs, computeNs, loads, endNs, followers: [] };
     return this.step;
   }
 

@@ -158,9 +158,22 @@ describe('other clusters', () => {
       '--set model.cost=polynomial: model.cost: found polynomial for group prefill, expected ' +
         'auto or roofline: only llama3-70b in bf16 over all GPUs of an a800x8 was measured',
     );
-    expect(
-      await complaint(() => sourceOf('model.cost=roofline', 'model.contextAttention=2')),
-    ).toContain('model.contextAttention: found 2 with a roofline for group prefill');
+  });
+
+  test("another engine's costs, with the fit alone", async () => {
+    const others = ['contextAttention=2', 'decodeBase=44ms', 'prefixHash=0.43ms'];
+    for (const other of others) {
+      const [key] = other.split('=');
+      expect(await complaint(() => resolved('model.cost=roofline', `model.${other}`))).toContain(
+        `model.${key}: found it with a roofline for group prefill, expected it with the fit alone`,
+      );
+    }
+    const { truth, describe } = await resolved(...others.map((other) => `model.${other}`));
+    expect(describe()).toMatchObject({ model: { decodeBase: '44ms', prefixHash: '430us' } });
+    expect(truth[0].decodeStepNs(1, 0)).toBe(44e6);
+    expect(truth[0].hostNs!([{ fromToken: 0, toToken: 2048, first: true, last: true }])).toBe(
+      4 * 430_000,
+    );
   });
 
   test('latent KV lies on every GPU: an eighth of the room', async () => {

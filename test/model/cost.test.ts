@@ -255,3 +255,22 @@ describe('a kernel that is slower over KV that is there already', () => {
     expect(extraNs(4_096, 12_288)).toBeCloseTo(2 * attention, -1);
   });
 });
+
+describe("an engine's own time", () => {
+  const cost = new PolynomialCost(FAST25_A800X8);
+  const engine = new PolynomialCost({ ...FAST25_A800X8, decodeRequestNs: 2e6, prefixHashNs: 1e6 });
+  const chunk = { fromToken: 0, toToken: 4096, first: true, last: false };
+
+  test('for a request in a pass with prompts is what it takes beyond the compute of a token', () => {
+    const riding = { batch: 10, contextTokens: 40_960 };
+    const extraNs = engine.passNs([chunk], riding) - cost.passNs([chunk], riding);
+    expect(extraNs).toBeCloseTo(10 * (2e6 - FAST25_A800X8.decodeRequestNs), -1);
+  });
+
+  test('for the prefix cache is once for a prompt, by the square of its length', () => {
+    expect(cost.hostNs([{ ...chunk, last: true }])).toBe(0);
+    expect(engine.hostNs([chunk])).toBe(0);
+    expect(engine.hostNs([{ ...chunk, fromToken: 2048, last: true }])).toBe(16e6);
+    expect(engine.passNs([chunk], null)).toBe(cost.passNs([chunk], null));
+  });
+});

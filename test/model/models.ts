@@ -23,6 +23,15 @@ export function roofline(
 /** Dense, mixture of experts, and latent attention; memory- and launch-bound ones. */
 export const MODELS: readonly [name: string, cost: CostModel][] = [
   ['polynomial a800x8', new PolynomialCost(FAST25_A800X8)],
+  [
+    'polynomial a800x8, a slower engine',
+    new PolynomialCost({
+      ...FAST25_A800X8,
+      decodeBaseNs: 44e6,
+      decodeRequestNs: 0.9e6,
+      prefixHashNs: 0.43e6,
+    }),
+  ],
   ['roofline llama3-70b a800x8', roofline('llama3-70b', 'a800')],
   ['roofline llama3-8b h200 tp1', roofline('llama3-8b', 'h200', 1)],
   ['roofline qwen3-235b-a22b h200x8', roofline('qwen3-235b-a22b', 'h200')],
