@@ -126,12 +126,17 @@ const KNOB_COLUMNS: readonly (readonly [head: string, figure: string, quantity: 
   ['balancing', 'fig5MeanTtftSeconds', 'load-balancing'],
   ['random', 'fig5MeanTtftSeconds', 'random'],
   ['GPU s', 'fig8MeanPrefillGpuSeconds', '*.mooncake'],
-  ['copies', 'fig11ReplicaCount', 'final.rank10'],
+  ['copies 10', 'fig11ReplicaCount', 'final.rank10'],
+  ['copies 100', 'fig11ReplicaCount', 'final.rank100'],
+  ['falls', 'fig11ReplicaCount', 'falls.rank1000'],
   ...['mooncake', 'vllm', 'vllm-prefix', 'vllm-chunked'].map(
     (system) => [system, 'fig1EffectiveCapacityPercent', system] as const,
   ),
   ...['baseline', 'early', 'predictive'].map(
     (name) => [name, 'arxivTable3Rejected', name] as const,
+  ),
+  ...['baseline', 'early', 'predictive'].map(
+    (name) => [`8P+2D ${name}`, 'arxivTable3Rejected', `fewDecodeNodes.${name}`] as const,
   ),
 ];
 const KNOB_HEAD = ['knob', 'value', ...KNOB_COLUMNS.map(([head]) => head)];
@@ -192,8 +197,8 @@ function wordsOf(reproduction: Reproduction) {
   return {
     title: 'Mooncake, FAST 2025, reproduced',
     headline:
-      'One shared configuration, fitted to Figures 12 and 14; one constant was chosen with ' +
-      'Figure 1 in view, the size of the SSDs with Figure 11.',
+      'One shared configuration. Constants are fitted to Figures 12 and 14 alone; what the paper ' +
+      'leaves open has one value for all figures and its source beside it.',
     facts: [
       ...named,
       ...knobs.map(({ name, value, doc }) => `${name}: ${value}. ${doc}`),

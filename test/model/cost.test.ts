@@ -261,7 +261,7 @@ describe("an engine's own time", () => {
   const engine = new PolynomialCost({ ...FAST25_A800X8, decodeRequestNs: 2e6, prefixHashNs: 1e6 });
   const chunk = { fromToken: 0, toToken: 4096, first: true, last: false };
 
-  test('for a request in a pass with prompts is what it takes beyond the compute of a token', () => {
+  test('for a request in a pass with prompts is what it takes beyond a token of compute', () => {
     const riding = { batch: 10, contextTokens: 40_960 };
     const extraNs = engine.passNs([chunk], riding) - cost.passNs([chunk], riding);
     expect(extraNs).toBeCloseTo(10 * (2e6 - FAST25_A800X8.decodeRequestNs), -1);

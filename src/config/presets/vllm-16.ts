@@ -4,8 +4,8 @@
  * prefills and decodes, as vLLM 0.5 does by default: no cache beside HBM, KV pages that grow with
  * the output, preemption by recompute. vLLM 0.5 has no router: requests go to the engines in turn,
  * as nginx does by default. (`least-loaded` takes the least id of equal queues: the first engines
- * would get three times the prompts of the last.) Plain: no prefix is reused. Prefix: computed blocks
- * stay in HBM while there is room. Chunked: passes of 512 tokens, decode first.
+ * would get three times the prompts of the last.) Plain: no prefix is reused. Prefix: computed
+ * blocks stay in HBM while there is room. Chunked: passes of 512 tokens, decode first.
  */
 import type { Config } from '../schema.ts';
 import { MOONCAKE_16 } from './mooncake-16.ts';

@@ -1,7 +1,6 @@
 /**
  * Reruns the figures of a paper on its traces: one shared configuration, every figure over the
- * paper's own numbers. Only single transfers and requests (Figures 12 and 14) were fitted to, and
- * one constant, the decode term of a request, to the median TBT of Figure 1.
+ * paper's own numbers. Only single transfers and requests (Figures 12 and 14) were fitted to.
  */
 
 import { InputError } from '../../core/errors.ts';

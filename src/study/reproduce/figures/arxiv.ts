@@ -2,7 +2,7 @@
 import type { PaperChart, PaperSeries } from '../../../report/paper-chart.ts';
 import { barChart, quantityRows } from '../charts.ts';
 import { GLOBAL, sharedRun, split, TABLE_3 } from '../knobs.ts';
-import type { Figure, LoadSeries, RunSpec } from '../types.ts';
+import type { Figure, LoadSeries, RunOutcome, RunSpec } from '../types.ts';
 import { NO_TRACE } from '../types.ts';
 import { SCHEDULERS } from './figure-5.ts';
 
@@ -56,6 +56,9 @@ const ADMISSIONS = {
   early: 'early-rejection',
   predictive: 'predictive-early-rejection:decodeSeconds=100',
 } as const;
+/** Runs of an experiment: so few decode nodes that decode is the bottleneck. */
+const FEW = 'fewDecodeNodes.';
+const FEW_SPLIT = split(8, 10);
 /** The report replays its trace at double speed. */
 const SPEED = 2;
 /** Section 8.1 of the report: at most 0.1 s per token; its Table 3 says nothing else. */
@@ -66,17 +69,26 @@ export const arxivTable3: Figure = {
   name: 'Table 3 (arXiv)',
   basis: 'predicted',
   isOf: (workload) => workload !== NO_TRACE,
-  runs: (workload) =>
-    Object.fromEntries(
-      Object.entries(ADMISSIONS).map(([name, admission]): [string, RunSpec] => {
-        const sets = [...EIGHT_AND_EIGHT, TBT_SLO, `conductor.admission=${admission}`];
-        return [name, { ...sharedRun(workload, GLOBAL, sets), rate: SPEED, watch: ['loads'] }];
-      }),
-    ),
+  runs: (workload) => {
+    const admitted = (admission: string, nodes: readonly string[]): RunSpec => {
+      const sets = [...nodes, TBT_SLO, `conductor.admission=${admission}`];
+      return { ...sharedRun(workload, GLOBAL, sets), rate: SPEED };
+    };
+    return Object.fromEntries(
+      Object.entries(ADMISSIONS).flatMap(([name, admission]): [string, RunSpec][] => [
+        [name, admitted(admission, EIGHT_AND_EIGHT)],
+        [FEW + name, { ...admitted(admission, FEW_SPLIT), watch: ['loads'] }],
+      ]),
+    );
+  },
   make(input) {
     const { workload, runs } = input;
+    const names = [...Object.keys(ADMISSIONS), ...Object.keys(ADMISSIONS).map((of) => FEW + of)];
     const quantities = new Map(
-      Object.entries(runs).map(([name, { result }]) => [name, result.requests.rejected]),
+      names.flatMap((name) => {
+        const run = runs[name];
+        return run === undefined ? [] : [[name, run.result.requests.rejected] as const];
+      }),
     );
     const bars = Object.keys(ADMISSIONS).map((name) => ({ label: name, quantity: name }));
     const chart = barChart(input, quantities, bars, {
@@ -87,24 +99,33 @@ export const arxivTable3: Figure = {
       yTitle: 'requests',
       format: 'd',
     });
-    const swings = Object.entries(runs).flatMap(([name, { loads }]) =>
-      loads === null ? [] : [{ name, loads }],
-    );
     const untilNs = (input.trace?.arrivalNs.at(-1) ?? Number.POSITIVE_INFINITY) / SPEED;
-    const texts = swings.map(({ name, loads }) => {
-      const { correlation, prefill, decode } = swingOf(loads, untilNs);
-      return `${name} ${prefill.toFixed(3)}, ${decode.toFixed(3)}, ${correlation.toFixed(2)}`;
-    });
+    const { charts, texts } = swings(workload, runs, untilNs);
     return {
       quantities: quantityRows(quantities),
-      charts: [chart, ...swings.map(({ name, loads }) => loadChart(workload, name, loads))],
+      charts: [chart, ...charts],
       notes: [
-        'standard deviation of the loads of prefill and of decode, and their correlation, from ' +
-          `the fifth minute to the last arrival: ${texts.join('; ')}`,
+        'fewDecodeNodes is an experiment in which decode is the bottleneck, 8P+2D: standard ' +
+          'deviation of the loads of prefill and of decode, and their correlation, from the ' +
+          `fifth minute to the last arrival: ${texts.join('; ')}`,
       ],
     };
   },
 };
+
+/** How the loads of the pools swing where decode is the bottleneck. */
+function swings(workload: string, runs: Readonly<Record<string, RunOutcome>>, untilNs: number) {
+  const charts: PaperChart[] = [];
+  const texts: string[] = [];
+  for (const name of Object.keys(ADMISSIONS)) {
+    const loads = runs[FEW + name]?.loads ?? null;
+    if (loads === null) continue;
+    const { correlation, prefill, decode } = swingOf(loads, untilNs);
+    charts.push(loadChart(workload, name, loads));
+    texts.push(`${name} ${prefill.toFixed(3)}, ${decode.toFixed(3)}, ${correlation.toFixed(2)}`);
+  }
+  return { charts, texts };
+}
 
 function loadChart(workload: string, admission: string, loads: LoadSeries): PaperChart {
   const { binNs, prefill, decode } = loads;
@@ -119,7 +140,7 @@ function loadChart(workload: string, admission: string, loads: LoadSeries): Pape
     kind: 'paper',
     id: `arxiv-loads-${admission}-${workload}`,
     title: `Loads of the two pools, ${admission}, ${workload}`,
-    note: '8P+8D at double speed. Load: predicted TTFT or TBT over its SLO.',
+    note: '8P+2D at double speed. Load: predicted TTFT or TBT over its SLO.',
     form: 'lines',
     series: [line('prefill', prefill), line('decode', decode)],
     xTitle: 'minutes',

@@ -14,8 +14,7 @@ const TTFT_NS = 30e9;
 export const figure1 = capacityFigure(
   'fig1EffectiveCapacityPercent',
   'Figure 1',
-  // The decode term of a request was chosen with its median TBT in view.
-  'fitted',
+  'predicted',
   (workload) => workload !== NO_TRACE && workload !== 'synthetic',
 );
 

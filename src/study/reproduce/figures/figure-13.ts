@@ -3,7 +3,7 @@
  * what the bandwidth alone would make of them. Re-computation: the same cluster without a cache.
  */
 import { lineChart, quantityRows } from '../charts.ts';
-import { sharedRun } from '../knobs.ts';
+import { NO_SSD, sharedRun } from '../knobs.ts';
 import { type PaperData, paperList } from '../paper-data.ts';
 import type { Figure } from '../types.ts';
 import { NO_TRACE } from '../types.ts';
@@ -27,6 +27,7 @@ export const figure13: Figure = {
       ]),
     ),
     [RECOMPUTE]: sharedRun(workload, 'least-loaded', [
+      NO_SSD,
       'cluster.groups.0.dram=0B',
       'cluster.groups.1.dram=0B',
     ]),
