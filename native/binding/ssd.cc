@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bell.h"
 #include "binding.h"
 #include "ssd-store.h"
 
@@ -63,8 +64,14 @@ class Ssd : public Napi::ObjectWrap<Ssd> {
     const std::string backend = text(from, "backend");
     if (backend == "io_uring") options.backend = SsdOptions::Backend::ring;
     if (backend == "threads") options.backend = SsdOptions::Backend::threads;
-    notify_ = Napi::ThreadSafeFunction::New(info.Env(), info[1].As<Napi::Function>(), "ssd", 0, 1);
-    store_ = std::make_unique<SsdStore>(std::move(options), [this] { notify_.NonBlockingCall(); });
+    bell_ = Bell::make(info.Env(), info[1].As<Napi::Function>());
+    if (bell_ == nullptr) {
+      Napi::Error::New(info.Env(), "SSD store: no handle in the event loop")
+          .ThrowAsJavaScriptException();
+      return;
+    }
+    bell_->hold(true);
+    store_ = std::make_unique<SsdStore>(std::move(options), [bell = bell_] { bell->ring(); });
     hook_ = info.Env().AddCleanupHook(+[](Ssd* ssd) { ssd->End(); }, this);
   }
 
@@ -151,7 +158,7 @@ class Ssd : public Napi::ObjectWrap<Ssd> {
       hook_.Remove(env);
       End();
     } else if (open_ == 0) {
-      notify_.Unref(env);
+      bell_->hold(false);
     }
     return out;
   }
@@ -214,7 +221,7 @@ class Ssd : public Napi::ObjectWrap<Ssd> {
 
   void Close(const Napi::CallbackInfo& info) {
     if (store_ == nullptr) return;
-    notify_.Ref(info.Env());
+    bell_->hold(true);
     store_->close();
   }
 
@@ -240,18 +247,18 @@ class Ssd : public Napi::ObjectWrap<Ssd> {
       Napi::Error::New(env, "the SSD store is closed").ThrowAsJavaScriptException();
       return;
     }
-    if (open_++ == 0) notify_.Ref(env);
+    if (open_++ == 0) bell_->hold(true);
     store_->submit(std::move(batch));
   }
 
   // Waits for what is on the device, then for the thread.
   void End() {
     store_.reset();
-    notify_.Release();
+    bell_->close();
     memories_.clear();
   }
 
-  Napi::ThreadSafeFunction notify_;
+  std::shared_ptr<Bell> bell_;
   std::unique_ptr<SsdStore> store_;
   std::vector<Memory> memories_;
   uint32_t open_ = 1;  // Batches that JavaScript waits for, and the opening.

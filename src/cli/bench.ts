@@ -28,7 +28,11 @@ const EXAMPLES = `
 Examples:
   moontide bench --quick
   moontide bench --rail tcp --rails 2 --policy spray --block 1MiB,16MiB --batch 8 --slice 1MiB
-  moontide bench --rail local --block 64KiB --batch 1,256 --verify --json`;
+  moontide bench --rail local --block 64KiB --batch 1,256 --verify --json
+
+loop: share of the time in which this process's main thread was busy, the bench's own part included,
+or kept from running by others. ns/op: its CPU time per move, which others disturb less. One move
+at a time is a wake-up each; where more are open, many that have ended share one.`;
 
 export function addBenchCommand(program: Command): void {
   const whole = (flag: string) => numberOption(flag, 1, true);
@@ -117,6 +121,7 @@ function printHead(): void {
     'p99 us',
     'CPUs/GB',
     'loop',
+    'ns/op',
     'baseline GB/s',
     'ratio',
   ];
