@@ -4,6 +4,7 @@ import { SIZE } from '../config/units.ts';
 import { InputError } from '../core/errors.ts';
 import type { BenchRow } from '../study/bench/index.ts';
 import { addControlBench } from './bench-control.ts';
+import { addIdleBench } from './bench-idle.ts';
 import { numberOption, quantityOption } from './options.ts';
 import { printJson } from './output.ts';
 
@@ -56,6 +57,7 @@ export function addBenchCommand(program: Command): void {
     .addHelpText('after', EXAMPLES)
     .action(runBench);
   addControlBench(program, bench);
+  addIdleBench(bench);
 }
 
 async function runBench(given: Flags): Promise<void> {

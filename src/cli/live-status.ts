@@ -53,13 +53,14 @@ export function statusTable(status: ClusterStatus): string {
   const led = leader === null ? paint('red', 'nobody') : `${leader.name}, term ${leader.term}`;
   const lines = [`leader ${led} · ${inFlight} requests in flight · hit ${hit}`, ''];
   const rows = members.map((member) => rowOf(member, status));
-  lines.push(table(['member', 'does', 'tiers', 'rails', 'life', 'CPU s', 'RSS'], rows, [1, 2, 3]));
+  const head = ['member', 'does', 'tiers', 'rails', 'life', 'CPU s', 'memory', 'pools'];
+  lines.push(table(head, rows, [1, 2, 3]));
   if (alerts.length > 0) lines.push('', ...alerts.map((text) => paint('yellow', `! ${text}`)));
   return lines.join('\n');
 }
 
 function rowOf(member: MemberStatus, status: ClusterStatus): string[] {
-  const { name, incarnation, cpuSec, rssBytes, rails, role } = member;
+  const { name, incarnation, cpuSec, rssBytes, withoutPoolsBytes, rails, role } = member;
   const tiers = member.tiers.map(({ tier, usedBlocks, capacityBlocks }) => {
     const share = capacityBlocks === 0 ? 0 : (100 * usedBlocks) / capacityBlocks;
     return `${tier} ${usedBlocks}/${capacityBlocks} (${share.toFixed(0)} %)`;
@@ -71,7 +72,8 @@ function rowOf(member: MemberStatus, status: ClusterStatus): string[] {
     (role === 'agent' ? rails.join(', ') : '') || '-',
     String(incarnation),
     cpuSec.toFixed(1),
-    `${(rssBytes / 1e6).toFixed(0)} MB`,
+    `${(withoutPoolsBytes / 1e6).toFixed(0)} MB`,
+    `${((rssBytes - withoutPoolsBytes) / 1e6).toFixed(0)} MB`,
   ];
 }
 

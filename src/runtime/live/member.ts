@@ -9,6 +9,7 @@ import { Channels, railsAt } from '../control/channels.ts';
 import type { LinkProbe, Links } from '../control/links.ts';
 import type { Security, Tls } from '../control/security.ts';
 import { Ops } from '../ops/ops.ts';
+import { residentMemory } from '../process-memory.ts';
 import { type Campaign, campaign, type Leadership } from '../registry/election.ts';
 import type { RegistryRef } from '../registry/open.ts';
 import { ABSENT, ANY, type Lease, type Registry, RegistryError } from '../registry/registry.ts';
@@ -464,7 +465,7 @@ export class LiveMember {
       incarnation: this.life?.incarnation ?? -1,
       pid: process.pid,
       upSec: (Date.now() - this.startMs) / 1000,
-      rssBytes: process.memoryUsage.rss(),
+      ...residentMemory(),
       cpuSec: (user + system) / 1e6,
       term: this.life?.leadership?.term ?? 0,
       wrongBytes,

@@ -51,6 +51,8 @@ export interface MemberStatus extends MachineStatus {
   readonly pid: number;
   readonly upSec: number;
   readonly rssBytes: number;
+  /** Of that all but pools, its own and those of peers that it has mapped. */
+  readonly withoutPoolsBytes: number;
   /** Processor time since its start. */
   readonly cpuSec: number;
   /** Term of its conductor while it leads, else 0. */
