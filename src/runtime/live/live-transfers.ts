@@ -257,7 +257,10 @@ export class LiveTransfers {
   /** The page of a block that was computed, or that decode has filled up. */
   private made(owner: number, request: number, block: number): number {
     const { memory, prompts } = this.world;
-    const page = this.page(owner, request, block);
+    // A save may begin when the prompt's KV has been parked.
+    const parked =
+      memory.pagesOf(owner, request).length === 0 && memory.pagesOf(PARKED, request).length > 0;
+    const page = this.page(parked ? PARKED : owner, request, block);
     const prompt = prompts.get(request)?.blocks.length ?? 0;
     if (page >= 0 && prompts.indexOf(request, block) >= prompt) memory.compute(page, block);
     return page;
