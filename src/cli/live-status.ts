@@ -13,6 +13,8 @@ Examples:
   moontide live status
   moontide live status --json | jq .leader`;
 
+type Moves = NonNullable<ClusterStatus['moves']>;
+
 interface StatusFlags extends FindFlags {
   readonly json?: true;
   readonly once?: true;
@@ -51,12 +53,22 @@ export function statusTable(status: ClusterStatus): string {
   const { leader, members, hitRatio, inFlight, alerts } = status;
   const hit = hitRatio === null ? '-' : `${(100 * hitRatio).toFixed(1)} % of tokens`;
   const led = leader === null ? paint('red', 'nobody') : `${leader.name}, term ${leader.term}`;
-  const lines = [`leader ${led} · ${inFlight} requests in flight · hit ${hit}`, ''];
+  const lines = [`leader ${led} · ${inFlight} requests in flight · hit ${hit}`];
+  if (status.moves !== null) lines.push(movesLine(status.moves));
+  lines.push('');
   const rows = members.map((member) => rowOf(member, status));
   const head = ['member', 'does', 'tiers', 'rails', 'life', 'CPU s', 'memory', 'pools'];
   lines.push(table(head, rows, [1, 2, 3]));
   if (alerts.length > 0) lines.push('', ...alerts.map((text) => paint('yellow', `! ${text}`)));
   return lines.join('\n');
+}
+
+/** Blocks that go to new homes. */
+function movesLine({ version, remaining, movedBlocks, movedBytes, stuck }: Moves): string {
+  const left = remaining > 0 ? `${remaining} blocks to move` : 'blocks at home';
+  const vain = stuck > 0 ? `, ${stuck} not taken` : '';
+  const gigabytes = (movedBytes / 1e9).toFixed(1);
+  return `bucket map ${version} · ${left}, ${movedBlocks} moved (${gigabytes} GB)${vain}`;
 }
 
 function rowOf(member: MemberStatus, status: ClusterStatus): string[] {

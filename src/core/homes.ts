@@ -9,6 +9,8 @@ export class Homes {
   version = 0;
   /** Node of each bucket; empty before the first map. */
   owners: readonly number[] = NONE;
+  /** Of the map before this one. */
+  private former: readonly number[] = NONE;
 
   /** Later than what was heard: a later leader's word, or a later one of the same. */
   isNews({ term, version }: Buckets): boolean {
@@ -18,12 +20,18 @@ export class Homes {
   take({ term, version, owners }: Buckets): void {
     this.term = term;
     this.version = version;
+    this.former = this.owners;
     this.owners = owners;
   }
 
   /** Home of a block, or -1 while there is no map. */
   homeOf(block: number): number {
     return homeIn(this.owners, block);
+  }
+
+  /** Where it was at home before the map changed, and may still be. */
+  formerHomeOf(block: number): number {
+    return homeIn(this.former, block);
   }
 }
 

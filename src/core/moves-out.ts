@@ -24,6 +24,8 @@ import {
 
 /** Vain tries to move a block to one home. */
 const TRIES_MAX = 10;
+/** An old copy that is read stays for at least so long, ns. */
+const READ_AGAIN_NS = 10e6;
 /** Tokens of wake-ups, beside those of StoreNode. */
 export const MOVE_NEXT = -2;
 export const MOVE_RELEASE = -3;
@@ -355,8 +357,7 @@ export class MovesOut {
   private release(): void {
     const { lingering, homes, world } = this;
     const { nowNs } = world.clock;
-    const { leaseTtlNs, moves } = world.settings;
-    const againNs = nowNs + Math.max(moves!.lingerNs, leaseTtlNs);
+    const againNs = nowNs + Math.max(world.settings.moves!.lingerNs, READ_AGAIN_NS);
     const read: [number, Lingering][] = [];
     for (const [block, { home, untilNs }] of lingering) {
       if (untilNs > nowNs) break;

@@ -293,7 +293,9 @@ export class PeerFetches {
     const to: number[] = [];
     const upTo: number[] = [];
     for (const index of missing) {
-      const home = homes.homeOf(request.blocks.at(index));
+      const block = request.blocks.at(index);
+      let home = homes.homeOf(block);
+      if (home === asked) home = homes.formerHomeOf(block);
       if (home < 0 || home === asked || home === world.node.id) break;
       if (to.at(-1) === home) upTo.pop();
       else to.push(home);

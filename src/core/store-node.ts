@@ -49,6 +49,7 @@ export class StoreNode extends Restorable implements Machine {
   private readonly leases: LeaseTable;
   private readonly fetches: PeerFetches;
   private readonly writes: PeerWrites;
+  private readonly homes: Homes;
   private readonly movesOut: MovesOut;
   private readonly movesIn: MovesIn;
   private parkedTokens = 0;
@@ -67,6 +68,7 @@ export class StoreNode extends Restorable implements Machine {
     this.tiers = new CacheTiers(world, blocks, this.book);
     this.leases = new LeaseTable(this.tiers);
     const homes = new Homes();
+    this.homes = homes;
     this.fetches = new PeerFetches(world, incarnation, this.tiers, this.book, homes);
     this.writes = new PeerWrites(world, incarnation, this.tiers, this.book);
     this.movesOut = new MovesOut(world, incarnation, homes, this.tiers);
@@ -448,10 +450,12 @@ export class StoreNode extends Restorable implements Machine {
     if (holding !== undefined && tier === Tier.dram) this.letPass(holding);
   }
 
-  /** Others who read a block meanwhile keep it. */
+  /** Others who read a block meanwhile keep it, and so does its home. */
   private letPass(holding: Holding): void {
+    const { homes, world } = this;
     const { pool } = this.tiers.dram;
     for (const block of holding.passing) {
+      if (homes.homeOf(block) === world.node.id) continue;
       const slot = pool.findReady(block);
       if (slot >= 0 && !pool.isLeased(slot) && pool.pinOf(slot) === Pin.none) pool.invalidate(slot);
     }

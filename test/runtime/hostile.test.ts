@@ -302,10 +302,12 @@ describe('the registry that a process serves', () => {
     [['get', 1]],
     [['get', 1, 'a', 'more']],
     [['get', 1, 'x'.repeat(513)]],
-    [['put', 1, 'a', 'b', 0.5, 0]],
-    [['put', 1, 'a', 'b', -2, 0]],
-    [['put', 1, 'a', 'x'.repeat((4 << 20) + 1), -1, 0]],
-    [['put', 1, 'a', {}, -1, 0]],
+    [['put', 1, 'a', 'b', 0.5, 0, null]],
+    [['put', 1, 'a', 'b', -2, 0, null]],
+    [['put', 1, 'a', 'x'.repeat((4 << 20) + 1), -1, 0, null]],
+    [['put', 1, 'a', {}, -1, 0, null]],
+    [['put', 1, 'a', 'b', -1, 0, { key: 'c' }]],
+    [['put', 1, 'buckets/map', '{}', -1, 0]],
     [['lease', 1, 1e9]],
     [['lease', 1, -1]],
     [['constructor', 1]],
@@ -316,11 +318,13 @@ describe('the registry that a process serves', () => {
 
   it('lets nobody write what is another member, or elect one', async () => {
     const server = serve();
-    server.receive('node-1', ['put', 1, 'members/node-2', '{}', -1, 0]);
-    server.receive('node-1', ['put', 2, 'incarnations/node-2', '9', -1, 0]);
+    server.receive('node-1', ['put', 1, 'members/node-2', '{}', -1, 0, null]);
+    server.receive('node-1', ['put', 2, 'incarnations/node-2', '9', -1, 0, null]);
     server.receive('node-1', ['remove', 3, 'members/node-2', -1]);
-    server.receive('node-1', ['put', 4, 'leader/conductor', 'node-2', -1, 0]);
-    server.receive('node-1', ['put', 5, 'members/node-1', '{}', -1, 0]);
+    server.receive('node-1', ['put', 4, 'leader/conductor', 'node-2', -1, 0, null]);
+    server.receive('node-1', ['put', 5, 'members/node-1', '{}', -1, 0, null]);
+    server.receive('node-1', ['put', 6, 'buckets/map', '{}', -1, 0, null]);
+    server.receive('node-1', ['remove', 7, 'buckets/map', -1]);
     await pause(1);
     expect(answers.map((answer) => (answer as unknown[]).slice(0, 2))).toEqual([
       ['refused', 1],
@@ -328,6 +332,8 @@ describe('the registry that a process serves', () => {
       ['refused', 3],
       ['refused', 4],
       ['answer', 5],
+      ['refused', 6],
+      ['refused', 7],
     ]);
   });
 

@@ -1,6 +1,9 @@
 /** One suite for every registry; etcd with one member and with three, members dying. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Buckets } from '../../src/core/messages.ts';
 import { type LinkHandler, Links } from '../../src/runtime/control/links.ts';
+import { BucketEntry } from '../../src/runtime/live/bucket-entry.ts';
+import { BUCKETS_KEY, LEADER_KEY } from '../../src/runtime/live/spec.ts';
 import { campaign } from '../../src/runtime/registry/election.ts';
 import { EtcdRegistry } from '../../src/runtime/registry/etcd.ts';
 import { MemoryRegistry } from '../../src/runtime/registry/memory.ts';
@@ -99,6 +102,56 @@ function conformance(open: () => Promise<Clients>): void {
     await b.resign();
   });
 
+  it('writes under a fence as long as the entry stands', async () => {
+    const a = await campaign(one, 'leader', 'one', 5000).elected;
+    const fence = { key: 'leader', revision: a.term };
+    const first = await one.put('m', '1', ABSENT, fence);
+    expect(first).toBeGreaterThan(a.term);
+    expect(await one.put('m', '2', first!, { ...fence, revision: a.term + 1 })).toBeNull();
+    expect(await one.put('m', '2', ABSENT, fence)).toBeNull();
+    await a.resign();
+    expect(await one.put('m', '2', first!, fence)).toBeNull();
+    expect(await one.put('m', '2', ANY, fence)).toBeNull();
+    const b = await campaign(two, 'leader', 'two', 5000).elected;
+    expect(await one.put('m', '2', first!, fence)).toBeNull();
+    const own = { key: 'leader', revision: b.term };
+    expect(await two.put('m', '3', ANY, own)).toBeGreaterThan(b.term);
+    expect((await one.get('m'))?.value).toBe('3');
+    await b.resign();
+  });
+
+  it('has the bucket map of who leads: adopted by the next, and never of one deposed', async () => {
+    const seen: Buckets[] = [];
+    const onMap = (map: Buckets) => void seen.push(map);
+    const terms = { one: -1, two: -1 };
+    const entry = (registry: Registry, name: 'one' | 'two', told: typeof onMap) =>
+      new BucketEntry({ registry, onMap: told, leads: (term) => terms[name] === term });
+    const [first, second] = [entry(one, 'one', () => {}), entry(two, 'two', onMap)];
+    await second.follow();
+    const a = await campaign(one, LEADER_KEY, 'one', 5000).elected;
+    terms.one = a.term;
+    const map = (term: number, version: number, ...owners: number[]): Buckets => {
+      return { kind: 'buckets', term, version, owners };
+    };
+    for (const version of [1, 1, 2]) first.publish(map(a.term, version, version - 1, 1));
+    await until(() => seen.at(-1)?.version === 2);
+    expect(seen.at(-1)).toEqual(map(a.term, 2, 1, 1));
+    await a.resign();
+    // It has not heard yet that it leads no more.
+    first.publish(map(a.term, 3, 7, 7));
+    const b = await campaign(two, LEADER_KEY, 'two', 5000).elected;
+    terms.two = b.term;
+    expect(await second.read()).toEqual(map(a.term, 2, 1, 1));
+    second.publish(map(b.term, 2, 1, 1));
+    await until(() => seen.at(-1)?.term === b.term);
+    second.publish(map(b.term, 3, 1, 0));
+    await until(() => seen.at(-1)?.version === 3);
+    terms.one = -1;
+    expect(seen.every(({ owners }) => !owners.includes(7))).toBe(true);
+    expect((await two.list(BUCKETS_KEY)).size).toBe(1);
+    await b.resign();
+  });
+
   it('cancels a campaign', async () => {
     const a = await campaign(one, 'leader', 'one', 5000).elected;
     const second = campaign(two, 'leader', 'two', 5000);
@@ -165,6 +218,23 @@ describe('the registry of another process', () => {
       for (const made of open) await made.close();
     };
     return { one, two };
+  });
+
+  it('lets nobody but the leader write the bucket map', async () => {
+    const said: unknown[] = [];
+    const server = new RegistryServer((_, letter) => said.push(letter[1]));
+    const put = (peer: string, id: number, key: string, value: string) =>
+      server.receive(peer, ['put', id, key, value, ANY, 0, null]);
+    put('one', 1, LEADER_KEY, 'one');
+    await until(() => said.length === 1);
+    put('two', 2, BUCKETS_KEY, '{}');
+    await until(() => said.length === 2);
+    expect(said[1]).toEqual(['refused', 2, expect.stringMatching(/found two writing buckets/)]);
+    put('one', 3, BUCKETS_KEY, '{}');
+    await until(() => said.length === 3);
+    expect(said[2]).toEqual(['answer', 3, expect.any(Number)]);
+    const wrong = ['put', 4, 'a', '1', ANY, 0, { key: 'b', revision: -1 }];
+    expect(() => server.receive('one', wrong)).toThrow('found no question');
   });
 });
 

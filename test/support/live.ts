@@ -6,7 +6,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Cluster, ClusterPlan } from '../../src/config/wire.ts';
+import { decode, encode } from '../../src/core/codec.ts';
 import type { Host, Machine, Run, Step } from '../../src/core/host.ts';
+import type { Buckets } from '../../src/core/messages.ts';
 import type { Observer } from '../../src/core/observer.ts';
 import { type Address, AddressBook, CONDUCTOR, WORKLOAD } from '../../src/core/topology.ts';
 import { Links } from '../../src/runtime/control/links.ts';
@@ -58,6 +60,7 @@ export class LiveCluster {
   private readonly errors: unknown[] = [];
   /** Letters between processes that have not arrived. */
   private lettersUnderWay = 0;
+  private mapVersion = 0;
 
   constructor(options: LiveOptions) {
     this.options = options;
@@ -96,6 +99,16 @@ export class LiveCluster {
 
   get verifiedBlocks(): number {
     return this.nodes.reduce((sum, { transfers }) => sum + transfers.verifiedBlocks, 0);
+  }
+
+  /** In place of a registry: all stores hear of a map, once. */
+  private tellStores(map: Buckets): void {
+    if (map.version <= this.mapVersion) return;
+    this.mapVersion = map.version;
+    for (const { id } of this.options.plan.topology.nodes) {
+      const store = this.addresses.store(id);
+      this.processAt(store).tell(store, CONDUCTOR, decode(encode(map)) as Buckets);
+    }
   }
 
   private processOf(address: Address): string {
@@ -142,6 +155,7 @@ export class LiveCluster {
       links: counted,
       processOf: (address) => this.processOf(address),
       addressesOf: (peer) => all.filter((address) => this.processOf(address) === peer),
+      onBuckets: (map) => this.tellStores(map),
       onError: (error) => this.errors.push(error),
     });
     return { name, links, process: live };

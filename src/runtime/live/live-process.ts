@@ -7,7 +7,7 @@
 import type { CostModel } from '../../core/cost.ts';
 import { InputError } from '../../core/errors.ts';
 import type { Count, Host, Machine, Mark, Run, Step, Transfer } from '../../core/host.ts';
-import type { Body, Message } from '../../core/messages.ts';
+import type { Body, Buckets, Message } from '../../core/messages.ts';
 import type { Observer } from '../../core/observer.ts';
 import { type Address, AddressBook, type Topology } from '../../core/topology.ts';
 import type { Links } from '../control/links.ts';
@@ -39,6 +39,8 @@ export interface LiveProcessOptions {
   readonly processOf: (address: Address) => string | null;
   /** Machines that a process hosts. */
   readonly addressesOf: (process: string) => readonly Address[];
+  /** The conductor's map, which goes to the stores by the registry; told once for each store. */
+  readonly onBuckets: (map: Buckets) => void;
   readonly onError: (error: unknown) => void;
   /** The machines have had a turn; what they sent has not left yet. */
   readonly onTurn?: () => void;
@@ -163,8 +165,10 @@ export class LiveProcess {
       observer.onSend?.(from, to, message, this.clock.nowNs);
     }
     const node = this.addresses.nodeOf[from];
-    if (node >= 0 && node === this.addresses.nodeOf[to]) this.clock.sendNear(to, from, message);
-    else if (this.clock.hosts(to)) this.tell(to, from, message);
+    if (message.kind === 'buckets') this.options.onBuckets(message);
+    else if (node >= 0 && node === this.addresses.nodeOf[to]) {
+      this.clock.sendNear(to, from, message);
+    } else if (this.clock.hosts(to)) this.tell(to, from, message);
     else {
       const process = this.options.processOf(to);
       // Nobody leads now: the machines are told when somebody does.

@@ -5,7 +5,7 @@
 import { policiesText } from '../../config/policies.ts';
 import { type Cluster, type ClusterPlan, wireCluster } from '../../config/wire.ts';
 import { type Log, type LoggedMachine, recordHost, recordMachine } from '../../core/log.ts';
-import type { SetRoles } from '../../core/messages.ts';
+import type { Buckets, SetRoles } from '../../core/messages.ts';
 import type { Observer } from '../../core/observer.ts';
 import type { StoreNode } from '../../core/store-node.ts';
 import type { TierPool } from '../../core/tier-pool.ts';
@@ -49,6 +49,8 @@ export interface MachinesWorld {
   /** A machine threw: the process can't go on. */
   readonly onError: (error: unknown) => void;
   readonly onWarning: (message: string) => void;
+  /** The conductor here made a map of the homes of blocks. */
+  readonly onBuckets: (map: Buckets) => void;
 }
 
 /** Numbers that a member leaves beside its logs. */
@@ -103,6 +105,7 @@ export class Machines {
       links: world.links,
       processOf: (address) => membership.processOf(addresses, address),
       addressesOf: (peer) => membership.addressesOf(addresses, peer),
+      onBuckets: world.onBuckets,
       onError: world.onError,
       onTurn: () => this.logs?.flush(),
     });
@@ -144,15 +147,23 @@ export class Machines {
     this.process.tellReset(CONDUCTOR);
   }
 
+  /** The registry has a map of the homes of blocks. */
+  hearBuckets(map: Buckets): void {
+    const { role, node } = this.world;
+    if (role !== 'agent' || this.node === null) return;
+    this.process.tell(this.addresses.store(node), CONDUCTOR, map);
+  }
+
   // --- roles ----------------------------------------------------------------------------------
 
-  /** The conductor of this term is here. */
-  lead(term: number): void {
+  /** The conductor of this term is here; `map` is its forerunner's. */
+  lead(term: number, map: Buckets | null): void {
     const { live, membership } = this.world;
     const { plan } = live;
     const conductor = { ...plan.settings.conductor, term, gatherNs: GATHER_NS * live.spec.speed };
     const led = { ...plan, settings: { ...plan.settings, conductor } };
     this.leads = true;
+    if (map !== null) this.process.tell(CONDUCTOR, CONDUCTOR, map);
     const there = membership.agents;
     for (const { id } of plan.topology.nodes) if (!there.includes(id)) this.mourn(id);
     this.cluster = this.wire(led, (address) => address === CONDUCTOR);
@@ -248,10 +259,10 @@ export class Machines {
     return own.every(({ id }) => this.cluster?.instances[id].isIdle !== false);
   }
 
-  /** Whether the leader here has nothing on a node and gives it nothing. */
+  /** Whether the leader gives a node nothing and has nothing there, and its blocks are away. */
   isDrained(node: number): boolean {
     const { cluster, leads } = this;
-    if (!leads || cluster === null) return false;
+    if (!leads || cluster === null || !cluster.conductor.isSettled(node)) return false;
     const { views } = cluster.conductor;
     const own = this.world.live.plan.topology.instances.filter((spec) => spec.node === node);
     return own.every(({ id }) => {
@@ -285,6 +296,7 @@ export class Machines {
       movedBytes: node?.transfers.movedBytes ?? 0,
       verifiedBlocks: node?.transfers.verifiedBlocks ?? 0,
       evictions: store?.dram.evictions ?? 0,
+      moves: store?.moves ?? null,
       instances: leads && cluster !== null ? this.instancesSeen(cluster) : [],
       inFlight: leads && cluster !== null ? cluster.conductor.liveRequests : 0,
     };

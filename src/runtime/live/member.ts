@@ -13,6 +13,7 @@ import { residentMemory } from '../process-memory.ts';
 import { type Campaign, campaign, type Leadership } from '../registry/election.ts';
 import type { RegistryRef } from '../registry/open.ts';
 import { ABSENT, ANY, type Lease, type Registry, RegistryError } from '../registry/registry.ts';
+import { BucketEntry } from './bucket-entry.ts';
 import { type HostLetter, hostLetterOf } from './letters.ts';
 import { Machines } from './machines.ts';
 import { Membership } from './membership.ts';
@@ -82,6 +83,7 @@ export class LiveMember {
   private readonly options: MemberOptions;
   private readonly channels: Channels;
   private readonly operations: Operations;
+  private readonly buckets: BucketEntry;
   private readonly startMs = Date.now();
   private life: Life | null = null;
   private machines: Machines | null = null;
@@ -109,6 +111,11 @@ export class LiveMember {
     this.links = this.channels.links;
     this.registry = this.channels.registry;
     this.reporter = new Reporter((peer, seen) => this.say(peer, ['seen', seen]));
+    this.buckets = new BucketEntry({
+      registry: this.registry,
+      onMap: (map) => this.machines?.hearBuckets(map),
+      leads: (term) => this.life?.leadership?.term === term,
+    });
     this.operations = new Operations({
       registry: this.registry,
       membership: this.membership,
@@ -143,6 +150,7 @@ export class LiveMember {
     await this.registry.watch(LEADER_KEY, (entries) => {
       if (this.membership.updateLeader(entries)) this.onLeader();
     });
+    await this.buckets.follow();
   }
 
   /** Resolves when so many agents are members and a conductor leads. */
@@ -243,6 +251,8 @@ export class LiveMember {
       throw new RegistryError(`another ${this.name} is at work`);
     }
     this.life = life;
+    // A store that begins anew knows no map.
+    if (this.buckets.now !== null) this.machines?.hearBuckets(this.buckets.now);
     this.ops?.ready(true);
     void lease.lost.then(() => this.renew(life, 'its membership was lost'));
     if (role === 'conductor') void this.stand(life);
@@ -303,6 +313,7 @@ export class LiveMember {
       observers: this.ops === null ? [] : [this.ops.meter],
       onError,
       onWarning: (message) => this.options.onWarning?.(message),
+      onBuckets: (map) => this.buckets.publish(map),
     });
   }
 
@@ -358,7 +369,9 @@ export class LiveMember {
       if (this.life !== life) return;
       void leadership.lost.then(() => this.renew(life, 'its leadership was lost'));
       this.warn(`it leads, term ${leadership.term}`);
-      this.machines?.lead(leadership.term);
+      const map = await this.buckets.read();
+      if (this.life !== life) return;
+      this.machines?.lead(leadership.term, map);
       this.operations.lead();
     } catch (error) {
       void this.renew(life, (error as Error).message);
@@ -484,6 +497,7 @@ const NO_MACHINES = {
   movedBytes: 0,
   verifiedBlocks: 0,
   evictions: 0,
+  moves: null,
   instances: [],
   inFlight: 0,
 } as const;

@@ -54,6 +54,8 @@ export interface LiveSpec {
 export const SPEC_KEY = 'cluster/spec';
 export const LEADER_KEY = 'leader/conductor';
 export const MEMBERS = 'members/';
+/** The homes of blocks: see `BucketEntry`. */
+export const BUCKETS_KEY = 'buckets/map';
 /** What operators want of a node: see `Wanted`. */
 export const WANTED = 'wanted/';
 

@@ -1,4 +1,5 @@
 /** What a member says of itself when it is asked. */
+import type { MoveFigures } from '../../core/moves-out.ts';
 import type { Role } from '../../core/topology.ts';
 import type { RailKind } from '../data-plane.ts';
 import type { AlertState } from '../ops/alerts.ts';
@@ -38,6 +39,8 @@ export interface MachineStatus {
   /** Blocks that arrived there and were what their ids say. */
   readonly verifiedBlocks: number;
   readonly evictions: number;
+  /** Of an agent: blocks that go to new homes. */
+  readonly moves: MoveFigures | null;
   /** Of the leader alone: all instances, and requests under way. */
   readonly instances: readonly InstanceStatus[];
   readonly inFlight: number;

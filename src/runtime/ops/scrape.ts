@@ -62,6 +62,7 @@ function agent(out: Exposition, world: OpsWorld, run: RunMeter): void {
   out.add(M.hitTokens, named(SOURCES, run.sourceTokens));
   out.one(M.stale, run.staleTokens);
   if (cluster !== null) tiers(out, world, cluster.stores[world.node]);
+  if (cluster !== null) moves(out, cluster.stores[world.node]);
   out.add(M.moved, named(TRANSFER_KINDS, run.movedBytes));
   out.histograms(
     M.transfer,
@@ -83,6 +84,16 @@ export function tiersOf(store: StoreNode, world: OpsWorld): [string, TierPool, n
   const found: [string, TierPool, number][] = [['dram', store.dram, bytes(Tier.dram)]];
   if (store.ssd !== null) found.push(['ssd', store.ssd, bytes(Tier.ssd)]);
   return found;
+}
+
+/** Blocks that go to new homes. */
+function moves(out: Exposition, store: StoreNode): void {
+  const { version, remaining, movedBlocks, movedBytes, stuck } = store.moves;
+  out.one(M.mapVersion, version);
+  out.one(M.movesLeft, remaining);
+  out.one(M.movedHome, movedBlocks);
+  out.one(M.movedHomeBytes, movedBytes);
+  out.one(M.movesStuck, stuck);
 }
 
 function tiers(out: Exposition, world: OpsWorld, store: StoreNode): void {

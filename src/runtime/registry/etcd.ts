@@ -15,6 +15,7 @@ import {
   ANY,
   type Entry,
   type Expected,
+  type Fence,
   type Lease,
   type Registry,
   RegistryError,
@@ -79,8 +80,8 @@ export class EtcdRegistry implements Registry {
     return (await this.listAt(prefix)).entries;
   }
 
-  put(key: string, value: string, expected: Expected): Promise<number | null> {
-    return this.write(key, value, expected, null);
+  put(key: string, value: string, expected: Expected, fence?: Fence): Promise<number | null> {
+    return this.write(key, value, expected, null, fence);
   }
 
   async remove(key: string, expected: Expected): Promise<boolean> {
@@ -144,16 +145,19 @@ export class EtcdRegistry implements Registry {
     value: string,
     expected: Expected,
     lease: EtcdLease | null,
+    fence?: Fence,
   ): Promise<number | null> {
     const name = this.prefix + key;
     const put = () => (lease === null ? this.client.put(name) : lease.put(name)).value(value);
     return this.retry(async (again) => {
-      if (expected === ANY) return Number((await put().exec()).header.revision);
-      const column = expected === ABSENT ? 'Create' : 'Mod';
-      const { succeeded, header } = await this.client
-        .if(name, column, '==', expected)
-        .then(await put().op())
-        .commit();
+      const guards: [key: string, column: 'Create' | 'Mod', revision: number][] = [];
+      if (expected !== ANY) guards.push([name, expected === ABSENT ? 'Create' : 'Mod', expected]);
+      if (fence !== undefined) guards.push([this.prefix + fence.key, 'Mod', fence.revision]);
+      if (guards.length === 0) return Number((await put().exec()).header.revision);
+      const [[first, column, revision], ...more] = guards;
+      let guarded = this.client.if(first, column, '==', revision);
+      for (const [other, of, at] of more) guarded = guarded.and(other, of, '==', at);
+      const { succeeded, header } = await guarded.then(await put().op()).commit();
       if (succeeded) return Number(header.revision);
       // The first try may have done it, and its answer was lost.
       const found = again ? await this.get(key) : null;

@@ -4,6 +4,7 @@ import {
   ANY,
   type Entry,
   type Expected,
+  type Fence,
   type Lease,
   type Registry,
   RegistryError,
@@ -38,7 +39,9 @@ export class MemoryRegistry implements Registry {
     return this.below(prefix);
   }
 
-  async put(key: string, value: string, expected: Expected): Promise<number | null> {
+  async put(key: string, value: string, expected: Expected, fence?: Fence): Promise<number | null> {
+    if (fence !== undefined && this.entries.get(fence.key)?.revision !== fence.revision)
+      return null;
     return this.write(key, value, expected, null);
   }
 

@@ -18,6 +18,12 @@ export type Expected = number;
 export const ABSENT: Expected = 0;
 export const ANY: Expected = -1;
 
+/** An entry that must be there, of this revision, for a write to happen. */
+export interface Fence {
+  readonly key: string;
+  readonly revision: number;
+}
+
 /** All entries below a prefix, by key. */
 export type Snapshot = ReadonlyMap<string, Entry>;
 
@@ -40,8 +46,11 @@ export interface Registry {
   readonly kind: string;
   get(key: string): Promise<Entry | null>;
   list(prefix: string): Promise<Snapshot>;
-  /** The new revision; null when something else was found than expected. */
-  put(key: string, value: string, expected: Expected): Promise<number | null>;
+  /**
+   * The new revision; null when something else was found than expected, there or under `fence`: a
+   * leader's writes are its own as long as the entry of its election stands.
+   */
+  put(key: string, value: string, expected: Expected, fence?: Fence): Promise<number | null>;
   /** False when something else was found than expected. Removing what is not there is fine. */
   remove(key: string, expected: Expected): Promise<boolean>;
   /**

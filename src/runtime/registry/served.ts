@@ -8,6 +8,7 @@ import {
   ANY,
   type Entry,
   type Expected,
+  type Fence,
   type Lease,
   type Registry,
   RegistryError,
@@ -19,7 +20,15 @@ import {
 type Ask =
   | readonly ['get', id: number, key: string]
   | readonly ['list', id: number, prefix: string]
-  | readonly ['put', id: number, key: string, value: string, expected: Expected, lease: number]
+  | readonly [
+      'put',
+      id: number,
+      key: string,
+      value: string,
+      expected: Expected,
+      lease: number,
+      fence: Fence | null,
+    ]
   | readonly ['remove', id: number, key: string, expected: Expected]
   | readonly ['watch', id: number, prefix: string]
   | readonly ['unwatch', id: number]
@@ -49,6 +58,9 @@ const CLIENTS_MAX = 10_000;
 const OWNED = /^(?:members|incarnations)\/(.*)$/;
 /** Here a client puts its own name, or nothing. */
 const LED = 'leader/';
+/** What the leading conductor alone writes. */
+const LEADERS = /^buckets\//;
+const LEADING = 'leader/conductor';
 
 interface Client {
   readonly watches: Map<number, Watch>;
@@ -91,19 +103,21 @@ export class RegistryServer {
       case 'list':
         return answer([...(await registry.list(ask[2])).values()]);
       case 'put': {
-        const [, , key, value, expected, leaseId] = ask;
-        this.checkOwner(peer, key);
+        const [, , key, value, expected, leaseId, fence] = ask;
+        await this.checkOwner(peer, key);
         if (key.startsWith(LED) && value !== peer) {
           throw new RegistryError(`found ${peer} electing another`);
         }
         if (registry.size >= ENTRIES_MAX) throw new RegistryError('the registry is full');
-        if (leaseId === 0) return answer(await registry.put(key, value, expected));
+        if (leaseId === 0) {
+          return answer(await registry.put(key, value, expected, fence ?? undefined));
+        }
         const lease = client.leases.get(leaseId);
         if (lease === undefined) throw new RegistryError('the lease has ended');
         return answer(await lease.put(key, value, expected));
       }
       case 'remove':
-        this.checkOwner(peer, ask[2]);
+        await this.checkOwner(peer, ask[2]);
         return answer(await registry.remove(ask[2], ask[3]));
       case 'watch': {
         checkRoom(client);
@@ -145,10 +159,16 @@ export class RegistryServer {
     }
   }
 
-  private checkOwner(peer: string, key: string): void {
+  private async checkOwner(peer: string, key: string): Promise<void> {
     const owner = OWNED.exec(key)?.[1];
+    if (LEADERS.test(key)) await this.checkLeads(peer, key);
     if (owner === undefined || owner === peer) return;
     throw new RegistryError(`found ${peer} writing ${key}, which is not its own`);
+  }
+
+  private async checkLeads(peer: string, key: string): Promise<void> {
+    const leader = (await this.registry.get(LEADING))?.value;
+    if (leader !== peer) throw new RegistryError(`found ${peer} writing ${key}, which leads not`);
   }
 
   private client(peer: string): Client {
@@ -184,11 +204,17 @@ const isExpected = (found: unknown) => Number.isSafeInteger(found) && (found as 
 const isTtl = (found: unknown) => typeof found === 'number' && found >= 1 && found <= TTL_MS_MAX;
 const isLease = (found: unknown) => found === 0 || isId(found);
 
+const isFence = (found: unknown) => {
+  if (found === null) return true;
+  const { key, revision } = (typeof found === 'object' ? found : {}) as Partial<Fence>;
+  return isKey(key) && isId(revision);
+};
+
 /** What follows the id, by the kind of question. */
 const QUESTIONS: Readonly<Record<Ask[0], readonly ((found: unknown) => boolean)[]>> = {
   get: [isKey],
   list: [isKey],
-  put: [isKey, isValue, isExpected, isLease],
+  put: [isKey, isValue, isExpected, isLease, isFence],
   remove: [isKey, isExpected],
   watch: [isKey],
   unwatch: [],
@@ -238,8 +264,8 @@ export class RemoteRegistry implements Registry {
     return snapshotOf(await this.call<Entry[]>((id) => ['list', id, prefix]));
   }
 
-  put(key: string, value: string, expected: Expected): Promise<number | null> {
-    return this.write(key, value, expected, 0);
+  put(key: string, value: string, expected: Expected, fence?: Fence): Promise<number | null> {
+    return this.write(key, value, expected, 0, fence);
   }
 
   remove(key: string, expected: Expected): Promise<boolean> {
@@ -273,8 +299,14 @@ export class RemoteRegistry implements Registry {
     this.watches.clear();
   }
 
-  write(key: string, value: string, expected: Expected, lease: number): Promise<number | null> {
-    return this.call((id) => ['put', id, key, value, expected, lease]);
+  write(
+    key: string,
+    value: string,
+    expected: Expected,
+    lease: number,
+    fence: Fence | null = null,
+  ): Promise<number | null> {
+    return this.call((id) => ['put', id, key, value, expected, lease, fence]);
   }
 
   async endLease(id: number): Promise<void> {

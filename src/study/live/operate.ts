@@ -77,9 +77,20 @@ async function isTrue(
   if (state === 'out') return !there;
   if (own.length === 0) return false;
   const idle = own.every(({ queued, decoding }) => queued + decoding === 0);
-  if (state === 'drained') return idle && own.every((one) => one.roles.length === 0);
+  if (state === 'drained') {
+    const away = !there || (await isEmptied(visitor, node));
+    return away && idle && own.every((one) => one.roles.length === 0);
+  }
   const alive = there && own.every((one) => one.alive && one.roles.length > 0);
   return alive && (roles === null || own.every((one) => one.roles.join() === roles.join()));
+}
+
+/** Its blocks have gone to their new homes, where they have any. */
+async function isEmptied(visitor: LiveMember, node: number): Promise<boolean> {
+  const agent = visitor.membership.now.find((one) => one.role === 'agent' && one.node === node);
+  if (agent === undefined) return true;
+  const status = await visitor.ask(agent.name, ANSWER_MS);
+  return status?.moves?.remaining === 0;
 }
 
 /** As the leader sees them; empty while nobody leads. */

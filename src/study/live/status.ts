@@ -1,4 +1,5 @@
 /** How a running cluster is: what its members say of themselves, and who leads. */
+import type { MoveFigures } from '../../core/moves-out.ts';
 import type { LiveMember } from '../../runtime/live/member.ts';
 import { readWanted } from '../../runtime/live/operations.ts';
 import { WANTED, type Wanted } from '../../runtime/live/spec.ts';
@@ -16,6 +17,8 @@ export interface ClusterStatus {
   /** Of the tokens of all prompts that began on the members of now; null before the first. */
   readonly hitRatio: number | null;
   readonly alerts: readonly string[];
+  /** Blocks that go to new homes, on all nodes; null where they have none. */
+  readonly moves: MoveFigures | null;
 }
 
 const ANSWER_MS = 2000;
@@ -39,6 +42,21 @@ export async function clusterStatus(visitor: LiveMember): Promise<ClusterStatus>
     inFlight: led?.inFlight ?? 0,
     hitRatio: promptTokens === 0 ? null : cachedTokens / promptTokens,
     alerts: alertsOf(members, silent, leader !== null, wanted),
+    moves: movesOf(members),
+  };
+}
+
+function movesOf(members: readonly MemberStatus[]): MoveFigures | null {
+  const all = members.map(({ moves }) => moves).filter((moves) => moves !== null);
+  const version = Math.max(0, ...all.map((moves) => moves.version));
+  if (version === 0) return null;
+  const sum = (of: keyof MoveFigures) => all.reduce((total, moves) => total + moves[of], 0);
+  return {
+    version,
+    remaining: sum('remaining'),
+    movedBlocks: sum('movedBlocks'),
+    movedBytes: sum('movedBytes'),
+    stuck: sum('stuck'),
   };
 }
 
