@@ -57,16 +57,22 @@ describeNative('a live cluster with certificates', () => {
   });
   afterAll(() => authority?.remove());
 
-  suite(hasOpenssl ? 'serves a trace' : `serves a trace (${NO_OPENSSL})`, () => {
-    const { cert, key, ca } = authority!.issue(null);
-    const size = ['--nodes', '3', '--limit', '15', '--speed', '100', '--json'];
-    const run = moontide(['live', 'replay', 'demo', ...size], {
-      MOONTIDE_TLS_CERT: cert,
-      MOONTIDE_TLS_KEY: key,
-      MOONTIDE_TLS_CA: ca,
-    });
-    const result = JSON.parse(run.stdout);
-    expect(result.requests).toMatchObject({ arrived: 15, completed: 15 });
-    expect(result.live.checksumFailures).toBe(0);
-  }, 120_000);
+  const name = hasOpenssl ? 'serves a trace over %s' : `serves a trace over %s (${NO_OPENSSL})`;
+  suite.each(['socket', 'grpc'])(
+    name,
+    (wire) => {
+      const { cert, key, ca } = authority!.issue(null);
+      const size = ['--nodes', '3', '--limit', '15', '--speed', '100', '--json'];
+      const run = moontide(['live', 'replay', 'demo', ...size], {
+        MOONTIDE_TLS_CERT: cert,
+        MOONTIDE_TLS_KEY: key,
+        MOONTIDE_TLS_CA: ca,
+        MOONTIDE_WIRE: wire,
+      });
+      const result = JSON.parse(run.stdout);
+      expect(result.requests).toMatchObject({ arrived: 15, completed: 15 });
+      expect(result.live.checksumFailures).toBe(0);
+    },
+    120_000,
+  );
 });
