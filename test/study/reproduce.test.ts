@@ -154,7 +154,7 @@ describe('sensitivity', () => {
         name,
       ).toBe(true);
     }
-  });
+  }, 180_000);
 });
 
 describe('runs', () => {

@@ -175,7 +175,10 @@ export const KNOBS: readonly Knob[] = [
       'DGX A100 of 640 GB: eight of 3.84 TB. Figure 10 is an experiment with a stated capacity, ' +
       '3 M tokens a node and no more.',
     value: '30.72TB',
-    others: settings('cluster.groups.0.ssd', ['0B', '2TB', '4TB', '8TB']),
+    others: settings('cluster.groups.0.ssd', ['0B', '2TB', '4TB', '5TB', '8TB']).concat({
+      value: '4TB, LRU',
+      sets: ['cluster.groups.0.ssd=4TB', 'store.ssdEviction=lru'],
+    }),
     where: SSD,
   },
   {
