@@ -14,9 +14,24 @@ import {
   type Topology,
   WORKLOAD,
 } from '../../core/topology.ts';
+import {
+  CHECKSUM_MAX,
+  type Check,
+  type Fields,
+  flag,
+  id,
+  isObject,
+  LIST_MAX,
+  list,
+  object,
+  oneOf,
+  SLOTS_MAX,
+  time,
+  whole,
+  wrongField,
+} from './checks.ts';
+import { wordFields } from './word-fields.ts';
 
-type Check = (value: unknown) => boolean;
-type Fields = readonly (readonly [name: string, check: Check])[];
 /** Who a machine is. */
 type Party = 'ingress' | 'conductor' | 'store' | 'instance';
 /** A message whose fields have been checked, or are about to be. */
@@ -55,58 +70,11 @@ type Near =
   | 'claimed';
 type Crossing = Exclude<Message['kind'], Near>;
 
-/** Blocks of one prompt, and requests in one inventory. */
-const LIST_MAX = 1 << 20;
 const TOKENS_MAX = 2 ** 31;
 /** Block ids: tables by block grow up to this, 0.3 GB in the directory of 32 nodes. */
 export const BLOCKS_MAX = 1 << 25;
 const ATTEMPTS_MAX = 2 ** 31;
-const SLOTS_MAX = 2 ** 31;
 const CHECKSUM_MIN = -(2 ** 31);
-const CHECKSUM_MAX = 2 ** 32 - 1;
-
-// --- values -------------------------------------------------------------------------------------
-
-const whole =
-  (least: number, most: number): Check =>
-  (value) =>
-    Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most;
-
-const id = whole(0, Number.MAX_SAFE_INTEGER);
-const flag: Check = (value) => typeof value === 'boolean';
-const time: Check = (value) => typeof value === 'number' && value >= 0 && value < 2 ** 53;
-const oneOf =
-  (...values: readonly unknown[]): Check =>
-  (value) =>
-    values.includes(value);
-
-const list =
-  (item: Check, longest: number): Check =>
-  (value) => {
-    if (!Array.isArray(value) || value.length > longest) return false;
-    for (let i = 0; i < value.length; i++) if (!item(value[i])) return false;
-    return true;
-  };
-
-const object =
-  (fields: Fields, optional: Fields = []): Check =>
-  (value) =>
-    isObject(value) && wrongField(value, fields, optional) === null;
-
-/** The first field that is not as it must be, or one too many; null: all are. */
-function wrongField(value: object, fields: Fields, optional: Fields = []): string | null {
-  const given = value as Record<string, unknown>;
-  let extra = 0;
-  for (const [name, check] of fields) if (!check(given[name])) return name;
-  for (const [name, check] of optional) {
-    if (!(name in given)) continue;
-    if (given[name] !== undefined && !check(given[name])) return name;
-    extra++;
-  }
-  let keys = 0;
-  for (const _ in given) keys++;
-  return keys === fields.length + extra ? null : 'fields';
-}
 
 // --- the schema ---------------------------------------------------------------------------------
 
@@ -506,50 +474,6 @@ export class MessageSchema {
     if (this.addresses.isStore(address)) return 2;
     return this.addresses.isInstance(address) ? 3 : NOBODY;
   }
-}
-
-function wordFields({ nodes, instances }: Topology, blocks: number) {
-  const slots = list(whole(0, SLOTS_MAX), LIST_MAX);
-  const generations = list(whole(0, CHECKSUM_MAX), LIST_MAX);
-  const node = ['node', whole(0, nodes.length - 1)] as const;
-  const targets = [
-    object([
-      ['kind', oneOf('pages')],
-      ['instance', whole(0, instances.length - 1)],
-      ['request', id],
-      ['indices', list(whole(0, LIST_MAX), LIST_MAX)],
-    ]),
-    object([
-      ['kind', oneOf('slots')],
-      ['segment', id],
-      ['slots', slots],
-      ['generations', generations],
-    ]),
-    object([
-      ['kind', oneOf('wanted')],
-      ['id', id],
-    ]),
-  ];
-  const offer: Fields = [
-    ['id', id],
-    node,
-    ['to', (value) => targets.some((isTarget) => isTarget(value))],
-    ['blocks', list(whole(0, blocks - 1), LIST_MAX)],
-    ['slots', slots],
-    ['generations', generations],
-  ];
-  const wanted: Fields = [
-    ['id', id],
-    node,
-    ['segment', id],
-    ['slots', slots],
-    ['generations', generations],
-  ];
-  return { offer, wanted };
-}
-
-function isObject(value: unknown): value is object {
-  return value !== null && typeof value === 'object';
 }
 
 function named(kind: unknown): string {
