@@ -77,6 +77,7 @@ function rowOf(member: MemberStatus, status: ClusterStatus): string[] {
     const share = capacityBlocks === 0 ? 0 : (100 * usedBlocks) / capacityBlocks;
     return `${tier} ${usedBlocks}/${capacityBlocks} (${share.toFixed(0)} %)`;
   });
+  if (member.ssdFullBlocks > 0) tiers.push(`disk full: ${member.ssdFullBlocks} blocks dropped`);
   return [
     name,
     does(member, status),

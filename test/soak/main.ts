@@ -1,17 +1,22 @@
 /**
  * `npm run soak`: the long forms of tests that CI runs short. Each *.soak.ts here exports a name
  * and what it does; what came out is written to reports/soak/NAME.json. --only=PART of a name,
- * --seed=TEXT (default: drawn from the clock, printed).
+ * --seed=TEXT (default: drawn from the clock, printed), --runs=N where a soak counts runs.
  */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
 
+type SoakResult = Readonly<Record<string, unknown>> & { readonly left?: readonly number[] };
+
 /** What a file of this folder exports. */
 export interface Soak {
   readonly name: string;
-  /** Throws, naming the seed, when a law is broken; else what was done, as numbers. */
-  run(seed: string): Promise<Readonly<Record<string, unknown>>>;
+  /**
+   * Throws, naming the seed, when a law is broken; else what was done, as numbers. `left`: runs
+   * that failed, or are still to be done.
+   */
+  run(seed: string, runs?: number): Promise<SoakResult>;
 }
 
 const HERE = new URL('.', import.meta.url).pathname;
@@ -25,15 +30,19 @@ function option(name: string): string | null {
 async function soak({ name, run }: Soak, seed: string): Promise<boolean> {
   const start = process.hrtime.bigint();
   console.log(`${name}: seed ${seed}`);
-  let result: Readonly<Record<string, unknown>> | null = null;
+  let result: SoakResult | null = null;
   let failure: string | null = null;
+  const runs = option('runs');
   try {
-    result = await run(seed);
+    result = await run(seed, runs === null ? undefined : Number(runs));
+    const { left = [] } = result;
+    if (left.length > 0) failure = `${left.length} runs are not done, or failed`;
   } catch (error) {
     failure = (error as Error).message;
   }
   const durationSec = Math.round(Number(process.hrtime.bigint() - start) / 1e9);
-  const command = `npm run soak -- --only=${name} --seed=${seed}`;
+  const count = runs === null ? '' : ` --runs=${runs}`;
+  const command = `npm run soak -- --only=${name} --seed=${seed}${count}`;
   const host = { cpus: cpus().length, model: cpus()[0]?.model ?? '', kernel: release() };
   const evidence = {
     name,

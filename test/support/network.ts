@@ -35,8 +35,9 @@ export class Network {
   }
 
   place(name: string): Place {
-    if (!name.startsWith('node-')) return { within: [], listen: `${this.host}:0` };
-    const node = Number(name.slice('node-'.length));
+    const [, number] = /^(?:node|store)-(\d+)$/.exec(name) ?? [];
+    if (number === undefined) return { within: [], listen: `${this.host}:0` };
+    const node = Number(number);
     return {
       within: ['ip', 'netns', 'exec', this.space(node)],
       listen: `${this.address(node)}:0`,

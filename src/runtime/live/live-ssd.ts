@@ -51,7 +51,9 @@ export interface SsdEnd {
 /** What is written while something else is removed. */
 const SPARE_SLOTS = 64;
 const CLUSTER_BYTES = 16;
+/** A disk is taken piece by piece: what others fill meanwhile is not to be had. */
 const SEGMENT_BYTES = 1 << 30;
+const SEGMENTS = 16;
 
 export class LiveSsd {
   /** Left by earlier lives of this node in this cluster. */
@@ -66,13 +68,15 @@ export class LiveSsd {
   private serial = 0;
   writtenBytes = 0;
   readBytes = 0;
+  /** Puts that the disk had no room for. */
+  fullBlocks = 0;
 
   /** @throws Error with the reason: in use, made otherwise, unreadable */
   static async open(options: LiveSsdOptions): Promise<LiveSsd> {
     const { addon, folder, slots, blockBytes, cluster } = options;
     const needed = (slots + SPARE_SLOTS) * blockBytes;
     const capacityBytes = options.capacityBytes ?? needed;
-    const segmentBytes = Math.min(SEGMENT_BYTES, Math.max(blockBytes, needed));
+    const segmentBytes = Math.min(SEGMENT_BYTES, segmentOf(needed, blockBytes));
     const sizes = { folder, slotBytes: blockBytes, capacityBytes, segmentBytes };
     // A block that is lost is found out when it is read.
     mkdirSync(dirname(folder), { recursive: true });
@@ -132,6 +136,7 @@ export class LiveSsd {
     const crcs = Uint32Array.from(blocks, ({ crc }) => crc >>> 0);
     const { statuses } = await this.store.put({ ...this.places(keys, sources), crcs });
     statuses.forEach((status, i) => {
+      if (status === SSD_STATUS.full) this.fullBlocks++;
       if (status !== SSD_STATUS.ok) return;
       this.keys.set(slots[i], keys[i]);
       this.writtenBytes += this.options.blockBytes;
@@ -195,6 +200,11 @@ export class LiveSsd {
     view.setUint32(CLUSTER_BYTES + 12, ++this.serial, true);
     return key;
   }
+}
+
+/** Whole blocks. */
+function segmentOf(neededBytes: number, blockBytes: number): number {
+  return Math.ceil(neededBytes / (SEGMENTS * blockBytes)) * blockBytes;
 }
 
 function readKey(key: Uint8Array): { block: number; depth: number } {

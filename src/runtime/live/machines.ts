@@ -295,6 +295,7 @@ export class Machines {
       rails: live.spec.rails.map(({ kind }) => kind),
       movedBytes: node?.transfers.movedBytes ?? 0,
       verifiedBlocks: node?.transfers.verifiedBlocks ?? 0,
+      ssdFullBlocks: node?.ssd?.fullBlocks ?? 0,
       evictions: store?.dram.evictions ?? 0,
       moves: store?.moves ?? null,
       instances: leads && cluster !== null ? this.instancesSeen(cluster) : [],

@@ -496,6 +496,7 @@ const NO_MACHINES = {
   rails: [],
   movedBytes: 0,
   verifiedBlocks: 0,
+  ssdFullBlocks: 0,
   evictions: 0,
   moves: null,
   instances: [],

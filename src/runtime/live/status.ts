@@ -38,6 +38,8 @@ export interface MachineStatus {
   readonly movedBytes: number;
   /** Blocks that arrived there and were what their ids say. */
   readonly verifiedBlocks: number;
+  /** Blocks that the SSD had no room for, by its disk: back-pressure. */
+  readonly ssdFullBlocks: number;
   readonly evictions: number;
   /** Of an agent: blocks that go to new homes. */
   readonly moves: MoveFigures | null;
