@@ -20,6 +20,9 @@ const REQUESTS = 40;
 /** Of the runs, so many have a second fault, a kill. */
 const MORE_RATIO = 0.3;
 
+/** Whoever is told to end finishes the runs that it is at. */
+let ended = false;
+
 /** A line of the evidence. */
 interface Line extends Partial<Omit<ChaosRun, 'seed' | 'durationSec'>> {
   readonly run: number;
@@ -100,11 +103,11 @@ function note(line: Line): void {
 
 /** A run that failed ends its cluster: the others of it begin on another one. */
 async function lane(seed: string, commit: string, groups: number[][]): Promise<void> {
-  for (let runs = groups.shift(); runs !== undefined; runs = groups.shift()) {
+  for (let runs = groups.shift(); runs !== undefined && !ended; runs = groups.shift()) {
     const left = [...runs];
     try {
       await withChaos(STOP_MS, async (cluster) => {
-        for (let run = left.shift(); run !== undefined; run = left.shift()) {
+        for (let run = left.shift(); run !== undefined && !ended; run = left.shift()) {
           const isLast = left.length === 0;
           if (!(await one(cluster, { seed, run, commit, isLast }))) break;
         }
@@ -174,6 +177,11 @@ function resultOf(seed: string) {
 const chaos: Soak = {
   name: 'chaos',
   async run(seed, runs = RUNS) {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.on(signal, () => {
+        ended = true;
+      });
+    }
     const commit = commitNow();
     const groups = clustersOf(seed, runs);
     await Promise.all(Array.from({ length: LANES }, () => lane(seed, commit, groups)));

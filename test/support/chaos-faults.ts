@@ -1,4 +1,5 @@
 /** Kills, stops and takes away parts of a live cluster, and waits until all is as before. */
+import { loadavg } from 'node:os';
 import type { LiveMember } from '../../src/runtime/live/member.ts';
 import type { MemberStatus } from '../../src/runtime/live/status.ts';
 import { STORES } from '../../src/runtime/store/spec.ts';
@@ -311,10 +312,26 @@ export class Chaos {
     await this.until(`${name} is back`, async () => this.lifeOf(name) > before, RECOVERS_MS);
   }
 
+  /** Who is there and who leads, by the registry and by what members say. */
+  private async view(): Promise<string> {
+    const { visitor } = this.world;
+    const { now, leader } = visitor.membership;
+    const asked = now.map(async ({ name, incarnation }) => {
+      const status = await visitor.ask(name, ANSWER_MS);
+      const alive = status?.instances.filter((one) => one.alive).map(({ node }) => node) ?? [];
+      const knows = status === null ? 'silent' : `${status.term} ${alive}`;
+      return `${name}.${incarnation} (${knows})`;
+    });
+    const [load] = loadavg();
+    return `leader ${JSON.stringify(leader)}, ${(await Promise.all(asked)).join(', ')}, load ${load}`;
+  }
+
   private async until(what: string, holds: () => Promise<boolean>, ms: number): Promise<void> {
     const untilMs = performance.now() + ms;
     while (!(await holds())) {
-      if (performance.now() > untilMs) throw new Error(`not within ${ms / 1000} s: ${what}`);
+      if (performance.now() > untilMs) {
+        throw new Error(`not within ${ms / 1000} s: ${what}; ${await this.view()}`);
+      }
       await sleep(LOOK_MS);
     }
   }

@@ -44,6 +44,11 @@ const RETRY_MS_MAX = 800;
 const PING_MS = 6000;
 /** An answer to a ping takes no longer. */
 const PONG_MS = 2000;
+/**
+ * A watch that broke is opened again so soon. By default the package waits longer each time, up to
+ * 30 s, and whoever does not know who is there or who leads does the wrong thing meanwhile.
+ */
+const REWATCH_MS = 100;
 
 export class EtcdRegistry implements Registry {
   readonly kind = 'etcd';
@@ -61,11 +66,16 @@ export class EtcdRegistry implements Registry {
       ...(credentials === null ? {} : { credentials }),
       dialTimeout: CALL_MS,
       // Tries are made here, so that a call knows whether it may be done twice.
-      faultHandling: { host: () => noPolicy as never, global: noPolicy as never },
+      faultHandling: {
+        host: () => noPolicy as never,
+        global: noPolicy as never,
+        watchBackoff: always(REWATCH_MS),
+      },
       grpcOptions: {
         'grpc.keepalive_time_ms': PING_MS,
         'grpc.keepalive_timeout_ms': PONG_MS,
-        'grpc.keepalive_permit_without_calls': 1,
+        // Never without a stream: to etcd these are too many, it drops the connection, and the
+        // client doubles its interval.
       },
       defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: Date.now() + TRY_MS }),
     });
@@ -203,6 +213,14 @@ const noPolicy = {
   execute: async <T>(call: (context: { signal: AbortSignal; attempt: number }) => T) =>
     call({ signal: new AbortController().signal, attempt: 0 }),
 };
+
+type Backoff = NonNullable<NonNullable<IOptions['faultHandling']>['watchBackoff']>;
+
+/** The same wait before every try. */
+function always(duration: number): Backoff {
+  const backoff: Backoff = { duration, next: () => backoff };
+  return backoff;
+}
 
 class HeldLease implements Lease {
   readonly lost: Promise<void>;
