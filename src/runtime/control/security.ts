@@ -59,10 +59,10 @@ export function loadTls(files: TlsFiles): Tls {
  * From flags, or where they are not given from MOONTIDE_TLS_CERT, _KEY and _CA.
  * @throws InputError when only some are given
  */
-export function tlsFrom(
+export function tlsFilesFrom(
   flags: { readonly tlsCert?: string; readonly tlsKey?: string; readonly tlsCa?: string },
   environment: Readonly<Record<string, string | undefined>>,
-): Tls | null {
+): TlsFiles | null {
   const cert = flags.tlsCert ?? environment.MOONTIDE_TLS_CERT;
   const key = flags.tlsKey ?? environment.MOONTIDE_TLS_KEY;
   const ca = flags.tlsCa ?? environment.MOONTIDE_TLS_CA;
@@ -70,7 +70,13 @@ export function tlsFrom(
   if (cert === undefined || key === undefined || ca === undefined) {
     throw new InputError('found some of --tls-cert, --tls-key and --tls-ca, expected all or none');
   }
-  return loadTls({ cert, key, ca });
+  return { cert, key, ca };
+}
+
+/** @throws InputError when only some are given, or they do not fit together */
+export function tlsFrom(...where: Parameters<typeof tlsFilesFrom>): Tls | null {
+  const files = tlsFilesFrom(...where);
+  return files === null ? null : loadTls(files);
 }
 
 export function channelCredentials({ tls }: Pick<Security, 'tls'>): ChannelCredentials {

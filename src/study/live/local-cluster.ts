@@ -3,7 +3,12 @@
  * each agent and conductor, which are started again when they die.
  */
 
-import { tlsFrom } from '../../runtime/control/security.ts';
+import {
+  etcdCredentials,
+  loadTls,
+  type Security,
+  tlsFilesFrom,
+} from '../../runtime/control/security.ts';
 import { readWanted } from '../../runtime/live/operations.ts';
 import { type LiveSpec, SPEC_KEY, WANTED, type Wanted } from '../../runtime/live/spec.ts';
 import { EtcdRegistry } from '../../runtime/registry/etcd.ts';
@@ -56,28 +61,29 @@ export class LocalCluster {
   private constructor(
     options: LocalOptions,
     registry: RegistryRef,
-    etcd: EtcdMembers | null,
-    hub: Hub | null,
+    { etcd, hub, shared }: Pick<LocalCluster, 'etcd'> & { hub: Hub | null; shared: Registry },
   ) {
     this.options = options;
     this.registry = registry;
     this.etcd = etcd;
     this.hub = hub;
-    this.shared = hub?.registry ?? clientOf(registry);
+    this.shared = shared;
   }
 
   /** @throws InputError where etcd is wanted and missing */
   static async start(options: LocalOptions): Promise<LocalCluster> {
-    const { spec, token, listen = '127.0.0.1:0' } = options;
-    const etcd = options.etcd > 0 ? await EtcdMembers.start(options.etcd, options.etcdHost) : null;
-    const hub =
-      etcd === null ? await Hub.start(listen, { token, tls: tlsFrom({}, process.env) }) : null;
+    const { spec, token, listen = '127.0.0.1:0', etcd: members, etcdHost } = options;
+    const files = tlsFilesFrom({}, process.env);
+    const security = { token, tls: files === null ? null : loadTls(files) };
+    const etcd = members > 0 ? await EtcdMembers.start(members, etcdHost, files) : null;
+    const hub = etcd === null ? await Hub.start(listen, security) : null;
     const prefix = DEFAULT_PREFIX;
     const ref: RegistryRef =
       etcd === null
         ? { hub: `127.0.0.1:${hub?.port}` }
-        : { etcd: etcd.endpoints.map((url) => url.slice('http://'.length)), prefix };
-    const cluster = new LocalCluster(options, ref, etcd, hub);
+        : { etcd: etcd.endpoints.map((url) => new URL(url).host), prefix };
+    const shared = hub?.registry ?? clientOf(ref, security);
+    const cluster = new LocalCluster(options, ref, { etcd, hub, shared });
     try {
       await cluster.shared.put(SPEC_KEY, JSON.stringify(spec), ANY);
       for (const node of spares(options.nodes)) {
@@ -153,8 +159,8 @@ function spares(nodes: readonly number[]): number[] {
   return all.filter((node) => !nodes.includes(node));
 }
 
-function clientOf(ref: RegistryRef): Registry {
+function clientOf(ref: RegistryRef, security: Security): Registry {
   if ('hub' in ref) throw new Error('a hub is its own client');
   const { etcd: endpoints, prefix } = ref;
-  return new EtcdRegistry({ endpoints, prefix, credentials: null });
+  return new EtcdRegistry({ endpoints, prefix, credentials: etcdCredentials(security) });
 }
