@@ -312,25 +312,11 @@ export class Chaos {
     await this.until(`${name} is back`, async () => this.lifeOf(name) > before, RECOVERS_MS);
   }
 
-  /** Who is there and who leads, by the registry and by what members say. */
-  private async view(): Promise<string> {
-    const { visitor } = this.world;
-    const { now, leader } = visitor.membership;
-    const asked = now.map(async ({ name, incarnation }) => {
-      const status = await visitor.ask(name, ANSWER_MS);
-      const alive = status?.instances.filter((one) => one.alive).map(({ node }) => node) ?? [];
-      const knows = status === null ? 'silent' : `${status.term} ${alive}`;
-      return `${name}.${incarnation} (${knows})`;
-    });
-    const [load] = loadavg();
-    return `leader ${JSON.stringify(leader)}, ${(await Promise.all(asked)).join(', ')}, load ${load}`;
-  }
-
   private async until(what: string, holds: () => Promise<boolean>, ms: number): Promise<void> {
     const untilMs = performance.now() + ms;
     while (!(await holds())) {
       if (performance.now() > untilMs) {
-        throw new Error(`not within ${ms / 1000} s: ${what}; ${await this.view()}`);
+        throw new Error(`not within ${ms / 1000} s: ${what}; ${await view(this.world.visitor)}`);
       }
       await sleep(LOOK_MS);
     }
@@ -347,4 +333,24 @@ export async function within<T>(step: Promise<T>, ms: number, what: string): Pro
 
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Who is there and who leads, by the registry, and what they say of requests and nodes. */
+export async function view(visitor: LiveMember): Promise<string> {
+  const { now, leader } = visitor.membership;
+  const asked = now.map(async ({ name, incarnation }) => {
+    const status = await visitor.ask(name, ANSWER_MS);
+    return `${name}.${incarnation} ${status === null ? 'silent' : said(status)}`;
+  });
+  const [load] = loadavg();
+  const members = (await Promise.all(asked)).join(', ');
+  return `leader ${leader?.name} ${leader?.term}, ${members}, load ${load}`;
+}
+
+function said({ term, inFlight, instances }: MemberStatus): string {
+  if (term === 0) return '';
+  const each = instances.map(({ node, alive, queued, decoding }) =>
+    alive ? `${node}: ${queued}+${decoding}` : `${node}: gone`,
+  );
+  return `(term ${term}, ${inFlight} in flight, queued and decoding ${each.join(', ')})`;
 }

@@ -3,6 +3,7 @@
  * it; what must hold all the same is checked here. One seed is one run: which fault, when, whom.
  * Runs on one cluster follow each other; each has its own load, with blocks that none before had.
  */
+import { basename, join } from 'node:path';
 import seedrandom from 'seedrandom';
 import type { TraceColumns } from '../../src/core/trace-columns.ts';
 import type { LiveSpec } from '../../src/runtime/live/spec.ts';
@@ -22,6 +23,7 @@ import {
   PREFILL_NODES,
   type Recovery,
   sleep,
+  view,
   within,
 } from './chaos-faults.ts';
 import { Network } from './network.ts';
@@ -54,6 +56,8 @@ const SETS = [
   'cluster.groups.0.ssd=8Mtokens',
 ];
 const DISK_BYTES = 320 << 20;
+/** Fact logs of each cluster go into a folder of their own here, if it is set. */
+const LOGS = process.env.MOONTIDE_CHAOS_LOGS;
 /** For objects, on every node. */
 const STORE = '64MiB';
 const UTILISATION = 0.5;
@@ -69,8 +73,9 @@ async function traceOf(seed: string, requests: number): Promise<TraceColumns> {
 
 async function chaosSpec(ssd: string): Promise<LiveSpec> {
   const { blockTokens } = await openTrace('demo', { limit: 1 });
-  const own = { nodes: NODES, sets: SETS, speed: SPEED, transport: 'tcp', logs: null } as const;
-  const spec = await specOf({ ...own, ssd }, { blockTokens, blocks: 1 << 20 });
+  const own = { nodes: NODES, sets: SETS, speed: SPEED, transport: 'tcp' } as const;
+  const logs = LOGS === undefined ? null : join(LOGS, basename(ssd));
+  const spec = await specOf({ ...own, ssd, logs }, { blockTokens, blocks: 1 << 20 });
   return { ...spec, blockBytes: BLOCK_BYTES, prefault: false };
 }
 
@@ -185,7 +190,9 @@ export class ChaosCluster {
     const load = { trace, agents: NODES, utilisation: UTILISATION, onPlay };
     const onWarning = (message: string) => this.notes.push(message);
     const run = drive(this.where, { ...load, onWarning });
-    const result = await within(run, RUN_MS, 'the requests');
+    const result = await within(run, RUN_MS, 'the requests').catch(async (error: Error) => {
+      throw new Error(`${error.message}; ${await view(this.world.visitor)}`);
+    });
     checkResult(result, trace.requests);
     return result;
   }
