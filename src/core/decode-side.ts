@@ -94,8 +94,11 @@ export class DecodeSide {
     const { request } = body;
     const { id, attempt } = request;
     const key = attemptKey(id, attempt);
-    if (this.hasTaken(key)) this.answerHandoff(fact.from, id, attempt, true);
-    else if (this.claiming.get(key) === undefined) {
+    if (this.hasTaken(key)) {
+      this.answerHandoff(fact.from, id, attempt, true);
+      // A successor of the conductor may have sent off anew what had ended here unheard.
+      this.ends.sayAgain(request);
+    } else if (this.claiming.get(key) === undefined) {
       this.claiming.add(key, { request, from: fact.from, orphaned: false });
       const { host, spec } = this.world;
       host.send(ownStore(this.world), { kind: 'claim', request: id, attempt, instance: spec.id });

@@ -99,7 +99,10 @@ export class PrefillSide {
       return;
     }
     this.dispatchSequence = body.sequence;
-    if (prompts.get(key) !== undefined || ends.has(key) || decode.hasTaken(key)) return;
+    if (prompts.get(key) !== undefined || ends.has(key) || decode.hasTaken(key)) {
+      ends.sayAgain(request);
+      return;
+    }
     const { host, spec } = this.world;
     host.mark(request.id, Mark.dispatchedNs, nowNs);
     host.mark(request.id, Mark.prefillInstance, spec.id);

@@ -38,6 +38,13 @@ export class RequestEnds {
     return ended;
   }
 
+  /** How it ended is said again, if it did: who sends it here anew has not heard. */
+  sayAgain({ id, attempt }: Request): void {
+    const outcome = this.outcomeOf(attemptKey(id, attempt));
+    if (outcome === undefined) return;
+    this.world.host.send(CONDUCTOR, { kind: 'finished', request: id, attempt, outcome });
+  }
+
   release(request: Request): void {
     const { host, spec } = this.world;
     const { id, attempt } = request;

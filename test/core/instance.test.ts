@@ -317,6 +317,22 @@ describe('an instance that decodes', () => {
     expect(instance.tell(handoff, prefill).sent).toEqual([[prefill, taken(true)]]);
   });
 
+  it('says again how a request ended when a successor of the conductor sends it anew', () => {
+    const run = runOf(take(1, 5));
+    const done = instance.tell(runEnded(run.id, 4)).messages('finished');
+    expect(done).toMatchObject([{ request: 1, outcome: Outcome.completed }]);
+    const again = requestOf(1, [0], 5);
+    const handoff = { kind: 'handoff', request: again } as const;
+    const prefill = cluster.addresses.instance(0);
+    const { sent } = instance.tell(handoff, prefill);
+    expect(sent).toEqual([
+      [prefill, { kind: 'handoffTaken', ...ids(1), ok: true }],
+      [CONDUCTOR, done[0]],
+    ]);
+    const dispatched = instance.tell(dispatch({ request: again }), CONDUCTOR);
+    expect(dispatched.messages('finished')).toEqual(done);
+  });
+
   it('ends a cancelled request at the next step', () => {
     const run = runOf(take(1, 50));
     const cut = instance.tell({ ...cancel, request: 1 }, CONDUCTOR);
