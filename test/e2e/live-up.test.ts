@@ -156,7 +156,7 @@ describeNative('live up', () => {
     await store('put', 'a', file, '--replicas', '3');
     expect(await store('get', 'a')).toBe('bytes of an object');
     expect(await store('list')).toMatch(/store-0.*\n.*store-1.*\n.*store-2/s);
-  }, 90_000);
+  }, 180_000);
 
   const secure = hasEtcd && hasOpenssl;
   const lacking = hasEtcd ? NO_OPENSSL : NO_ETCD;
