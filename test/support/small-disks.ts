@@ -2,12 +2,14 @@
  * A small disk for the SSD of each node: a file system of its own in memory, which others can fill
  * until it really says ENOSPC, and free again. Needs root.
  */
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const PAGE_BYTES = 4096;
+const OTHERS = 'of-others';
+const TRIES = 10;
 
 export class SmallDisks {
   /** As `--ssd` takes it. */
@@ -26,8 +28,12 @@ export class SmallDisks {
 
   /** Somebody else's file takes all that is free: not a page is left. */
   fill(node: number): void {
-    const { free } = this.spaceOf(node);
-    execFileSync('fallocate', ['-l', String(free), this.other(node)]);
+    // Its node may take some of it meanwhile: then there is less.
+    for (let tries = 0; this.spaceOf(node).free > 0 && tries < TRIES; tries++) {
+      const { free } = this.spaceOf(node);
+      const of = `${this.other(node)}-${tries}`;
+      spawnSync('fallocate', ['-l', String(free), of]);
+    }
     try {
       for (;;) writeFileSync(this.other(node), new Uint8Array(PAGE_BYTES), { flag: 'a' });
     } catch (error) {
@@ -36,7 +42,9 @@ export class SmallDisks {
   }
 
   free(node: number): void {
-    rmSync(this.other(node), { force: true });
+    for (const name of readdirSync(this.pathOf(node))) {
+      if (name.startsWith(OTHERS)) rmSync(join(this.pathOf(node), name));
+    }
   }
 
   spaceOf(node: number): { readonly used: number; readonly free: number } {
@@ -55,6 +63,6 @@ export class SmallDisks {
   }
 
   private other(node: number): string {
-    return join(this.pathOf(node), 'of-others');
+    return join(this.pathOf(node), OTHERS);
   }
 }
