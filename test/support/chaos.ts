@@ -53,7 +53,7 @@ const SETS = [
   `cluster.groups.0.count=${PREFILL_NODES}`,
   `cluster.groups.1.count=${NODES - PREFILL_NODES}`,
   'cluster.groups.0.dram=200ktokens',
-  'cluster.groups.0.ssd=8Mtokens',
+  'cluster.groups.0.ssd=2Mtokens',
 ];
 const DISK_BYTES = 320 << 20;
 /** Fact logs of each cluster go into a folder of their own here, if it is set. */
