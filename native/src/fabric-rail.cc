@@ -33,6 +33,8 @@ struct Scratch {
   uint64_t submitted;
   PeerHandle peer;
   bool waits;
+  // It is in `ended_`: in no list, and reported by the next poll.
+  bool ended;
 };
 static_assert(sizeof(Scratch) <= sizeof(Operation::scratch));
 
@@ -405,6 +407,7 @@ Status FabricRail::post(Operation* operation) {
   Scratch& s = scratch(operation);
   s.peer = remote.peer;
   s.waits = peer.waiting.count > 0;
+  s.ended = false;
   if (!s.waits) {
     const ssize_t error = submit(operation, remote, peer.address);
     if (error == 0) {
@@ -462,6 +465,7 @@ void FabricRail::refuseWaiting(PeerHandle handle, Status status) {
     Operation* operation = waiting.first;
     waiting.remove(operation);
     waiting_--;
+    scratch(operation).ended = true;
     ended_.push_back({operation, status});
   }
 }
@@ -570,12 +574,14 @@ void FabricRail::wait(int wakeFd, int64_t timeoutNs) {
 
 Status FabricRail::cancel(Operation* operation) {
   Scratch& s = scratch(operation);
+  if (s.ended) return Status::ok;
   if (!s.waits) {
     reopening_ = true;
     return Status::railDown;
   }
   peers_[s.peer].waiting.remove(operation);
   waiting_--;
+  s.ended = true;
   ended_.push_back({operation, Status::cancelled});
   return Status::ok;
 }
