@@ -3,12 +3,14 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { Count, Mark } from '../../src/core/host.ts';
+import type { Observer } from '../../src/core/observer.ts';
 import { Outcome } from '../../src/core/request.ts';
 import { BlockContents } from '../../src/runtime/live/content.ts';
 import { LiveSsd } from '../../src/runtime/live/live-ssd.ts';
 import { checkAtRest, clusterOn, liveHost, railsOf } from '../support/hosts.ts';
 import type { LiveDisks } from '../support/live.ts';
 import { describeNative, native } from '../support/native.ts';
+import { revokeFiles } from '../support/revoke.ts';
 import { tempFolder } from '../support/ssd.ts';
 import { randomTrace, tinyPlan, tinyTopology, traceOf } from '../support/tiny.ts';
 
@@ -152,6 +154,80 @@ describeNative('the SSD of a live node', () => {
       expect(run.causality.count('slotLost')).toBeGreaterThan(0);
     } finally {
       folder.remove();
+    }
+  });
+
+  /** Each store's drive fails once so much has been written to it. */
+  function failing(folder: string, blocks: number): Observer {
+    let left = blocks;
+    return {
+      onCount: (_from, what, by) => {
+        if (what !== Count.demoted) return;
+        if (left > 0 && left <= by) revokeFiles(folder);
+        left -= by;
+      },
+    };
+  }
+
+  it.each([1, 40])('that fails after %s blocks is lost whole, and all goes on', async (blocks) => {
+    const folder = tempFolder();
+    const trace = randomTrace(3, { requests: 60, conversations: 3 });
+    const plan = await tinyPlan({ topology, policies: { tiering: 'write-through' } });
+    try {
+      const observers = [failing(folder.path, blocks)];
+      const run = clusterOn(local({ folder: folder.path }), { plan, trace, observers });
+      await run.run();
+      // The directory too has forgotten what lay there.
+      checkAtRest(run, trace.distinctBlocks);
+      expect([...run.recorder.column(Mark.outcome)]).toEqual(
+        new Array(trace.requests).fill(Outcome.completed),
+      );
+      const lost = run.causality.count('tierLost');
+      expect(lost).toBeGreaterThan(0);
+      expect(lost).toBeLessThanOrEqual(topology.nodes.length);
+      const emptied = run.cluster.stores.filter((store) => store.tiers.ssd?.pool.usedSlots === 0);
+      expect(emptied.length).toBeGreaterThanOrEqual(lost);
+    } finally {
+      folder.remove();
+    }
+  });
+
+  it('has failed when a write fails, or many reads in a row', async () => {
+    for (const verb of ['put', 'get'] as const) {
+      const folder = tempFolder();
+      try {
+        const { ssd, memory, named, crcs } = await openSsd(folder.path);
+        let failed = 0;
+        ssd.onFailed = () => failed++;
+        await ssd.attach(memory);
+        expect(await ssd.put([0, 1, 2], named, [0, 1, 2])).toMatchObject({ done: 3 });
+        revokeFiles(folder.path);
+        if (verb === 'put') {
+          const end = await ssd.put([4], [named[0]], [0]);
+          expect(end).toEqual({ done: 0, cause: 'lost', lost: [] });
+          expect(failed).toBe(1);
+        } else {
+          // Single blocks are lost by themselves.
+          const end = await ssd.get([0], [crcs[0]], [9]);
+          expect(end).toEqual({ done: 0, cause: 'checksum', lost: [0] });
+          expect(failed).toBe(0);
+          const all = Array.from({ length: 16 }, () => 1);
+          const into = all.map((_, i) => i % 8);
+          await ssd.get(
+            all,
+            all.map(() => crcs[1]),
+            into,
+          );
+          expect(failed).toBe(1);
+        }
+        // It is not asked again.
+        const end = await ssd.get([1], [crcs[1]], [9]);
+        expect(end).toEqual({ done: 0, cause: 'lost', lost: [] });
+        expect(failed).toBe(1);
+        await ssd.close(true);
+      } finally {
+        folder.remove();
+      }
     }
   });
 

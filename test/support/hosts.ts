@@ -1,5 +1,5 @@
 /** The hosts that conformance holds to one behaviour. A further host is one entry here. */
-import { describe } from 'vitest';
+import { afterAll, describe } from 'vitest';
 import type { Cluster, ClusterPlan } from '../../src/config/wire.ts';
 import type { Host, Machine } from '../../src/core/host.ts';
 import type { FactLog } from '../../src/core/log.ts';
@@ -14,6 +14,7 @@ import { Simulation } from '../../src/sim/simulation.ts';
 import { Causality } from './causality.ts';
 import { fabricProviders } from './fabric.ts';
 import { LiveCluster, type LiveDisks, type LiveOptions } from './live.ts';
+import { Kept } from './live-kept.ts';
 import { wireRecorded } from './simulate.ts';
 import { tinyCosts } from './tiny.ts';
 
@@ -44,6 +45,8 @@ export interface HostKind {
   /** Why it can't be had here, or null. */
   readonly reason: string | null;
   make(options: WorldOptions): World;
+  /** What its worlds share is closed. */
+  close?(): Promise<void>;
 }
 
 class SimWorld implements World {
@@ -86,6 +89,7 @@ export function liveHost(
   rails: LiveOptions['rails'],
   reason: string | null,
   disks: LiveDisks = {},
+  kept: Kept | null = null,
 ): HostKind {
   return {
     name,
@@ -100,7 +104,9 @@ export function liveHost(
         speed: IN_VM ? LIVE_SPEED / 10 : LIVE_SPEED,
         stores,
         disks,
+        kept,
       }),
+    close: async () => kept?.close(),
   };
 }
 
@@ -150,9 +156,9 @@ export const HOSTS: readonly HostKind[] = [
         observers,
       }),
   },
-  liveHost('live, local', railsOf('local'), loadNative().reason),
-  liveHost('live, fabric', railsOf('fabric', FABRIC_TCP), fabric.reason),
-  ...(IN_VM ? [liveHost('live, verbs', verbsRails, null)] : []),
+  liveHost('live, local', railsOf('local'), loadNative().reason, {}, new Kept()),
+  liveHost('live, fabric', railsOf('fabric', FABRIC_TCP), fabric.reason, {}, new Kept()),
+  ...(IN_VM ? [liveHost('live, verbs', verbsRails, null, {}, new Kept())] : []),
 ];
 
 export interface ClusterOptions {
@@ -260,6 +266,7 @@ export function describeHosts(name: string, suite: (kind: HostKind) => void): vo
     const missing = kind.reason !== null && process.env.CI !== 'true';
     describe.skipIf(missing)(missing ? `${title} (skipped: ${kind.reason})` : title, () => {
       suite(kind);
+      afterAll(() => kind.close?.());
     });
   }
 }

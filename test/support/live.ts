@@ -11,16 +11,15 @@ import type { Host, Machine, Run, Step } from '../../src/core/host.ts';
 import type { Buckets } from '../../src/core/messages.ts';
 import type { Observer } from '../../src/core/observer.ts';
 import { type Address, AddressBook, CONDUCTOR, WORKLOAD } from '../../src/core/topology.ts';
-import { Links } from '../../src/runtime/control/links.ts';
-import type { RailSpec } from '../../src/runtime/data-plane.ts';
-import { LiveNode } from '../../src/runtime/live/live-node.ts';
+import type { Links } from '../../src/runtime/control/links.ts';
+import type { DataPlane, RailSpec } from '../../src/runtime/data-plane.ts';
+import { LiveNode, openPlane } from '../../src/runtime/live/live-node.ts';
 import { LiveProcess } from '../../src/runtime/live/live-process.ts';
-import { loadNative } from '../../src/runtime/native.ts';
+import { loadNative, type NativeAddon } from '../../src/runtime/native.ts';
+import { HELLO, Kept } from './live-kept.ts';
 import { tinyCosts } from './tiny.ts';
 
 const BLOCK_BYTES = 4096;
-/** What opens a channel before anything counts on it. */
-const HELLO = 'hello';
 /** Rounds of the event loop without anything to do, after which a cluster is at rest. */
 const QUIET_ROUNDS = 3;
 
@@ -34,6 +33,8 @@ export interface LiveOptions {
   /** The machines' stores: known once they are wired. */
   readonly stores: () => Cluster['stores'];
   readonly disks?: LiveDisks;
+  /** Channels and rails for several clusters, closed by who gives them; null: its own. */
+  readonly kept?: Kept | null;
 }
 
 export interface LiveDisks {
@@ -46,7 +47,6 @@ export interface LiveDisks {
 
 interface Part {
   readonly name: string;
-  readonly links: Links;
   readonly process: LiveProcess;
 }
 
@@ -55,8 +55,9 @@ export class LiveCluster {
   private readonly options: LiveOptions;
   private readonly addresses: AddressBook;
   private readonly parts = new Map<string, Part>();
-  private readonly ports = new Map<string, number>();
+  private readonly kept: Kept;
   private readonly folder = mkdtempSync(join(tmpdir(), 'live-cluster-'));
+  private readonly links = new Map<string, Links>();
   private readonly errors: unknown[] = [];
   /** Letters between processes that have not arrived. */
   private lettersUnderWay = 0;
@@ -64,6 +65,7 @@ export class LiveCluster {
 
   constructor(options: LiveOptions) {
     this.options = options;
+    this.kept = options.kept ?? new Kept();
     const { nodes } = options.plan.topology;
     this.addresses = new AddressBook(options.plan.topology);
     const names = ['ingress', 'conductor', ...nodes.map(({ id }) => `node-${id}`)];
@@ -92,8 +94,15 @@ export class LiveCluster {
         await new Promise((resolve) => setTimeout(resolve, 2));
       }
       this.checkPages();
+      for (const { process: live } of this.parts.values()) live.stop();
+      for (const node of this.nodes) await node.close(true);
+      this.nodes.length = 0;
+    } catch (error) {
+      await this.discard();
+      throw error;
     } finally {
-      await this.close();
+      if ((this.options.kept ?? null) === null) await this.kept.close();
+      rmSync(this.folder, { recursive: true, force: true });
     }
   }
 
@@ -124,25 +133,10 @@ export class LiveCluster {
   private part(name: string): Part {
     const { plan, observers, speed } = this.options;
     const { topology } = plan;
-    const links = new Links({
-      name,
-      life: 1,
-      listen: '127.0.0.1:0',
-      token: 'test',
-      tls: null,
-      endpointOf: (peer) => `127.0.0.1:${this.ports.get(peer)}`,
-      handler: {
-        onMessage: (peer, letter) => {
-          this.lettersUnderWay--;
-          if (letter !== HELLO) live.receive(peer, letter);
-        },
-        onReset: (peer) => live.reset(peer),
-      },
-    });
     const counted = {
       send: (peer: string, letter: unknown) => {
         this.lettersUnderWay++;
-        links.send(peer, letter);
+        this.links.get(name)!.send(peer, letter);
       },
     };
     const all = Array.from({ length: this.addresses.count }, (_, address) => address);
@@ -158,13 +152,13 @@ export class LiveCluster {
       onBuckets: (map) => this.tellStores(map),
       onError: (error) => this.errors.push(error),
     });
-    return { name, links, process: live };
+    return { name, process: live };
   }
 
   private async open(): Promise<void> {
     const { addon, reason } = loadNative();
     if (addon === null) throw new Error(reason ?? '');
-    for (const { name, links } of this.parts.values()) this.ports.set(name, await links.listen());
+    await this.listen();
     const { plan, rails, disks = {}, stores } = this.options;
     const { incarnation = 0 } = disks;
     for (const { id } of plan.topology.nodes) {
@@ -181,6 +175,7 @@ export class LiveCluster {
         wire: () => stores()[id],
         process: this.parts.get(`node-${id}`)!.process,
         rails: rails(id),
+        plane: this.planeOf(addon, id),
         blockBytes: BLOCK_BYTES,
         prefault: false,
         incarnation,
@@ -194,14 +189,28 @@ export class LiveCluster {
         if (peer !== id) node.join(peer, other.describe(), incarnation);
       }
     }
-    for (const { name, links } of this.parts.values()) {
-      for (const peer of this.parts.keys()) {
-        if (peer === name) continue;
-        this.lettersUnderWay++;
-        links.send(peer, HELLO);
-      }
-    }
+    this.lettersUnderWay += this.kept.greet([...this.parts.keys()]);
     while (this.lettersUnderWay > 0) await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+
+  private async listen(): Promise<void> {
+    for (const { name, process: live } of this.parts.values()) {
+      const links = await this.kept.links(name, {
+        onMessage: (peer, letter) => {
+          this.lettersUnderWay--;
+          if (letter !== HELLO) live.receive(peer, letter);
+        },
+        onReset: (peer) => live.reset(peer),
+      });
+      this.links.set(name, links);
+    }
+  }
+
+  private planeOf(addon: NativeAddon, node: number): DataPlane | null {
+    const { plan, rails, kept } = this.options;
+    if ((kept ?? null) === null) return null;
+    const open = () => openPlane({ addon, plan, rails: rails(node) });
+    return this.kept.plane(`${plan.policies.rail.name} ${node}`, open);
   }
 
   private isQuiet(): boolean {
@@ -248,10 +257,12 @@ export class LiveCluster {
     }
   }
 
-  private async close(): Promise<void> {
+  /** Who knows what is under way yet: nobody goes on with what this cluster had. */
+  private async discard(): Promise<void> {
     for (const { process: live } of this.parts.values()) live.stop();
-    for (const { links } of this.parts.values()) await links.close();
-    for (const node of this.nodes) await node.close(true);
-    rmSync(this.folder, { recursive: true, force: true });
+    for (const { transfers } of this.nodes) transfers.stop();
+    for (const { ssd } of this.nodes) await ssd?.close(true);
+    await this.kept.close();
+    for (const { plane } of this.nodes) plane.close();
   }
 }

@@ -116,6 +116,12 @@ export class LiveMemory {
     }
   }
 
+  /** Ends the pool on a plane that goes on. Nothing may be moving. */
+  close(): void {
+    this.options.plane.dropSegment(this.own);
+    assert(this.pool.close(), 'nothing moves to or from a pool that is closed');
+  }
+
   // --- pages of requests ----------------------------------------------------------------------
 
   /** The page of a block of a request's prompt; a fresh one if there is none. -1: no page left. */

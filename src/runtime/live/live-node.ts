@@ -23,6 +23,8 @@ export interface LiveNodeOptions {
   readonly wire: () => StoreNode;
   readonly process: LiveProcess;
   readonly rails: readonly RailSpec[];
+  /** Of `openPlane`, which outlives the node; null: it has one of its own. */
+  readonly plane?: DataPlane | null;
   /** Of one live block; a multiple of 4096. */
   readonly blockBytes: number;
   /** Touch the pool now, in place of faults while it runs. */
@@ -54,6 +56,7 @@ export class LiveNode {
   readonly memory: LiveMemory;
   readonly ssd: LiveSsd | null;
   readonly transfers: LiveTransfers;
+  private readonly keepsPlane: boolean;
   private readonly kinds: ReadonlySet<string>;
   /** Pools of other nodes. */
   private readonly segments = new Map<number, { segment: Segment; incarnation: number }>();
@@ -75,15 +78,12 @@ export class LiveNode {
   }
 
   private constructor(options: LiveNodeOptions, ssd: LiveSsd | null, store: StoreNode) {
-    const { addon, plan, rails, node, process } = options;
-    const stream = { random: () => 0.5 };
-    const plane = new DataPlane(addon, plan.policies.rail.create(stream as never), PLANE_DEFAULTS);
+    const { plan, rails, node, process } = options;
+    const plane = options.plane ?? openPlane(options);
     this.plane = plane;
+    this.keepsPlane = (options.plane ?? null) !== null;
     this.ssd = ssd;
     this.kinds = new Set(rails.map(({ kind }) => kind));
-    // Within the node blocks are copied, whatever the rails between nodes are.
-    if (!this.kinds.has('local')) plane.addRail({ kind: 'local', bytesPerNs: null, options: {} });
-    for (const rail of rails) plane.addRail(rail);
     this.memory = memoryOf(options, plane, store);
     const address = process.storeAddress(node);
     const tell = (body: Parameters<LiveProcess['tell']>[2]) => process.tell(address, address, body);
@@ -105,6 +105,7 @@ export class LiveNode {
       },
       onWrongByte: options.onWrongByte,
     });
+    if (ssd !== null) ssd.onFailed = () => tell({ kind: 'tierLost', tier: Tier.ssd });
     process.setNode({ node, memory: this.memory, transfers: this.transfers });
   }
 
@@ -138,8 +139,26 @@ export class LiveNode {
   async close(forGood: boolean): Promise<void> {
     this.transfers.stop();
     await this.ssd?.close(forGood);
-    this.plane.close();
+    if (this.keepsPlane) {
+      for (const peer of [...this.segments.keys()]) this.leave(peer);
+      this.memory.close();
+    } else this.plane.close();
   }
+}
+
+/** A data plane with these rails open. Throws InputError with the cause when one can't be. */
+export function openPlane({
+  addon,
+  plan,
+  rails,
+}: Pick<LiveNodeOptions, 'addon' | 'plan' | 'rails'>): DataPlane {
+  const stream = { random: () => 0.5 };
+  const plane = new DataPlane(addon, plan.policies.rail.create(stream as never), PLANE_DEFAULTS);
+  // Within the node blocks are copied, whatever the rails between nodes are.
+  const hasLocal = rails.some(({ kind }) => kind === 'local');
+  if (!hasLocal) plane.addRail({ kind: 'local', bytesPerNs: null, options: {} });
+  for (const rail of rails) plane.addRail(rail);
+  return plane;
 }
 
 function memoryOf(options: LiveNodeOptions, plane: DataPlane, store: StoreNode): LiveMemory {

@@ -54,6 +54,8 @@ const CLUSTER_BYTES = 16;
 /** A disk is taken piece by piece: what others fill meanwhile is not to be had. */
 const SEGMENT_BYTES = 1 << 30;
 const SEGMENTS = 16;
+/** Blocks in a row that could not be read: no blemish of single ones, the drive is gone. */
+const UNREADABLE_MAX = 16;
 
 export class LiveSsd {
   /** Left by earlier lives of this node in this cluster. */
@@ -66,10 +68,14 @@ export class LiveSsd {
   private readonly keys = new Map<number, Uint8Array>();
   private readonly foundKeys: Uint8Array[];
   private serial = 0;
+  private unreadable = 0;
+  private failed = false;
   writtenBytes = 0;
   readBytes = 0;
   /** Puts that the disk had no room for. */
   fullBlocks = 0;
+  /** Called once: the drive has failed, and is not asked again in this life of the node. */
+  onFailed: () => void = () => {};
 
   /** @throws Error with the reason: in use, made otherwise, unreadable */
   static async open(options: LiveSsdOptions): Promise<LiveSsd> {
@@ -129,6 +135,7 @@ export class LiveSsd {
     blocks: readonly { readonly block: number; readonly depth: number; readonly crc: number }[],
     sources: readonly number[],
   ): Promise<SsdEnd> {
+    if (this.failed) return FAILED;
     const before = slots.flatMap((slot) => this.keys.get(slot) ?? []);
     for (const slot of slots) this.keys.delete(slot);
     if (before.length > 0) await this.store.remove(joined(before));
@@ -141,6 +148,8 @@ export class LiveSsd {
       this.keys.set(slots[i], keys[i]);
       this.writtenBytes += this.options.blockBytes;
     });
+    // A drive puts another place in a bad one's stead: if it can't, it is at its end.
+    if (statuses.includes(SSD_STATUS.ioError)) this.fail();
     return endOf(statuses);
   }
 
@@ -150,6 +159,7 @@ export class LiveSsd {
     crcs: readonly number[],
     targets: readonly number[],
   ): Promise<SsdEnd> {
+    if (this.failed) return FAILED;
     const keys = slots.map((slot) => this.keys.get(slot));
     const there = keys.flatMap((key, i) => (key === undefined ? [] : i));
     const named = there.map((i) => keys[i]!);
@@ -162,8 +172,16 @@ export class LiveSsd {
       const status = answer!.statuses[place];
       statuses[i] = status === SSD_STATUS.ok && !same ? SSD_STATUS.lost : status;
       if (statuses[i] === SSD_STATUS.ok) this.readBytes += this.options.blockBytes;
+      this.unreadable = status === SSD_STATUS.lost ? this.unreadable + 1 : 0;
+      if (this.unreadable >= UNREADABLE_MAX) this.fail();
     });
-    return endOf(statuses);
+    return this.failed ? { ...endOf(statuses), lost: [] } : endOf(statuses);
+  }
+
+  private fail(): void {
+    if (this.failed) return;
+    this.failed = true;
+    this.onFailed();
   }
 
   /** Before the pool is closed. `forGood`: no later life of the node will ask for it. */
@@ -220,6 +238,9 @@ function joined(keys: readonly Uint8Array[]): Uint8Array {
   for (const [i, key] of keys.entries()) all.set(key, i * SSD_KEY_BYTES);
   return all;
 }
+
+/** The tier goes as a whole. */
+const FAILED: SsdEnd = { done: 0, cause: 'lost', lost: [] };
 
 const UNREADABLE: ReadonlySet<number> = new Set([SSD_STATUS.lost, SSD_STATUS.missing]);
 

@@ -62,6 +62,13 @@ export const describe = Object.assign(within, {
   },
 });
 
+const closers: (() => unknown)[] = [];
+
+/** After all tests of all suites. */
+export const afterAll = (close: () => unknown): void => {
+  closers.push(close);
+};
+
 /** Runs the tests whose names match; answers the names of all, and what went wrong with some. */
 export async function runAll(wanted: RegExp): Promise<{ ran: string[]; failed: string[] }> {
   const ran: string[] = [];
@@ -77,5 +84,6 @@ export async function runAll(wanted: RegExp): Promise<{ ran: string[]; failed: s
     ran.push(name);
     console.log(`${failed.length} failed, ${(performance.now() - startMs).toFixed()} ms: ${name}`);
   }
+  for (const close of closers) await close();
   return { ran, failed };
 }
