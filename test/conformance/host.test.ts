@@ -103,6 +103,9 @@ describeHosts('%s', (kind) => {
     expect(told.map(({ to, body }) => [to, body.kind])).toEqual([[WORKLOAD, 'wake']]);
   });
 
+  // Real channels take what they take, which is something: a live plan asks for no more.
+  const delayNs = kind.copies ? 1 : CONTROL_DELAY_NS;
+
   it('delivers in order, after the control delay', async () => {
     const told = await play(kind, {
       [WORKLOAD]: (host) => {
@@ -117,10 +120,10 @@ describeHosts('%s', (kind) => {
     const all = Array.from({ length: 50 }, (_, i) => i);
     expect(order(CONDUCTOR)).toEqual(all);
     expect(order(ALONE)).toEqual(all.filter((i) => i % 2 === 1));
-    for (const { to, atNs } of told.slice(1)) {
-      expect(atNs - told[0].atNs, `to ${to}`).toBeGreaterThanOrEqual(
-        kind.copies ? 0 : CONTROL_DELAY_NS,
-      );
+    const [first, ...rest] = told;
+    for (const { to, atNs } of rest) {
+      const hops = to === ALONE ? 2 : 1;
+      expect(atNs - first.atNs, `to ${to}`).toBeGreaterThanOrEqual(hops * delayNs);
     }
   });
 

@@ -304,7 +304,12 @@ export interface RandomTraceShape {
   readonly outputTokens: number;
   /** Chance that a request waits for an earlier one. */
   readonly closed: number;
+  /** Prompts that come a second time, once what the last of all left behind is known everywhere. */
+  readonly echoes: number;
 }
+
+/** Until channels and disks of any host have done what they were told: real ones take real time. */
+export const SETTLE_NS = 2_000_000;
 
 const RANDOM_TRACE: RandomTraceShape = {
   requests: 60,
@@ -313,12 +318,13 @@ const RANDOM_TRACE: RandomTraceShape = {
   conversations: 6,
   outputTokens: 20,
   closed: 0,
+  echoes: 0,
 };
 
 /** Conversations whose prompts grow, sometimes end in a block of their own, and share prefixes. */
 export function randomTrace(seed: number, shape: Partial<RandomTraceShape> = {}): TraceColumns {
   const wanted = { ...RANDOM_TRACE, ...shape };
-  const { requests, gapNs, blocks, conversations, outputTokens, closed } = wanted;
+  const { requests, gapNs, blocks, conversations, outputTokens, closed, echoes } = wanted;
   const stream = new RandomStream(seed, 'trace');
   const below = (limit: number) => Math.floor(stream.next() * limit);
   const interned = new Map<string, number>();
@@ -345,6 +351,11 @@ export function randomTrace(seed: number, shape: Partial<RandomTraceShape> = {})
       outputTokens: 1 + below(outputTokens),
       ...(parent === undefined ? {} : { parent, thinkNs: below(gapNs) }),
     });
+  }
+  for (let echo = 0; echo < echoes; echo++) {
+    const said = rows[Math.floor((echo * requests) / echoes)];
+    const thinkNs = SETTLE_NS + echo * gapNs;
+    rows.push({ ...said, atNs, outputTokens: 1, parent: requests - 1, thinkNs });
   }
   return traceOf(rows);
 }

@@ -80,6 +80,7 @@ export async function runAll(wanted: RegExp): Promise<{ ran: string[]; failed: s
       await run();
     } catch (error) {
       failed.push(`${name}: ${(error as Error).stack}`);
+      console.log(failed.at(-1));
     }
     ran.push(name);
     console.log(`${failed.length} failed, ${(performance.now() - startMs).toFixed()} ms: ${name}`);
