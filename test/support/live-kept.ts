@@ -11,7 +11,7 @@ export const HELLO = 'hello';
 
 export interface Heard {
   onMessage(peer: string, letter: unknown): void;
-  onReset(peer: string): void;
+  onReset(peer: string, cause: string): void;
 }
 
 /** One process's channels, and who hears what comes. */
@@ -31,9 +31,9 @@ class Ends {
       endpointOf: (peer) => `127.0.0.1:${portOf(peer)}`,
       handler: {
         onMessage: (peer, letter) => this.heard?.onMessage(peer, letter),
-        onReset: (peer) => {
+        onReset: (peer, cause) => {
           this.greeted.delete(peer);
-          this.heard?.onReset(peer);
+          this.heard?.onReset(peer, cause);
         },
       },
     });

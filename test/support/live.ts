@@ -200,7 +200,10 @@ export class LiveCluster {
           this.lettersUnderWay--;
           if (letter !== HELLO) live.receive(peer, letter);
         },
-        onReset: (peer) => live.reset(peer),
+        onReset: (peer, cause) => {
+          this.errors.push(new Error(`the channel of ${name} to ${peer} broke: ${cause}`));
+          live.reset(peer);
+        },
       });
       this.links.set(name, links);
     }

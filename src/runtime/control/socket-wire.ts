@@ -73,13 +73,16 @@ export class SocketWire implements Wire {
     if (this.sweeper !== null) clearInterval(this.sweeper);
   }
 
+  private sweep(): void {
+    for (const line of this.lines) line.sweep();
+  }
+
   private line(socket: Socket, dialled: string | null): Line {
     const line = new Line(socket, dialled, this.accept);
     this.lines.add(line);
     socket.once('close', () => this.lines.delete(line));
-    this.sweeper ??= setInterval(() => {
-      for (const each of this.lines) each.sweep();
-    }, SWEEP_MS).unref();
+    // What came while this process stood still is read before anybody is blamed.
+    this.sweeper ??= setInterval(() => setImmediate(() => this.sweep()), SWEEP_MS).unref();
     return line;
   }
 }
