@@ -15,7 +15,8 @@ import { MessageSchema } from '../control/message-schema.ts';
 import { LoopbackGpus } from '../loopback-gpus.ts';
 import { Rank, RealTime } from '../real-time.ts';
 import type { LiveMemory } from './live-memory.ts';
-import type { LiveTransfers, NodeWord } from './live-transfers.ts';
+import type { LiveTransfers } from './live-transfers.ts';
+import type { NodeWord } from './node-words.ts';
 import { PromptsSeen } from './prompts-seen.ts';
 
 /** What goes over a link: a message between machines, or a word between hosts. */
