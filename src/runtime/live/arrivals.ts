@@ -43,14 +43,16 @@ export class Arrivals {
     );
     this.mover.move(moves, (end) => {
       ended(endOf(transfer, end, checksums));
-      if (transfer.target.tier === Tier.dram) this.release(moves, end);
+      if (transfer.target.tier !== Tier.dram) return;
+      const left = moves.slice(end.done).map(({ slot }) => slot);
+      this.release(left, end);
     });
   }
 
   /** After a timeout the store keeps what did not arrive until it hears of each slot. */
-  release(moves: readonly BlockMove[], { done, cause, stuck }: MovesEnd): void {
+  release(left: readonly number[], { cause, stuck }: MovesEnd): void {
     if (cause !== 'timeout') return;
-    for (const { slot } of moves.slice(done)) {
+    for (const slot of left) {
       if (stuck.includes(slot)) this.stuck.add(slot);
       else this.world.slotReleased(Tier.dram, slot);
     }

@@ -103,8 +103,8 @@ export class LiveTransfers {
 
   /** What was said to a node, or by it, may be lost. */
   nodeLost(node: number): void {
-    this.offers.nodeLost(node);
     this.ssdFetches.nodeLost(node);
+    this.offers.nodeLost(node);
   }
 
   private take(offer: Offer): void {

@@ -6,6 +6,7 @@ import {
   allOf,
   type Ended,
   endOf,
+  firstId,
   type LiveTransfersWorld,
   madePage,
   none,
@@ -22,13 +23,14 @@ export class Offers {
   private readonly world: LiveTransfersWorld;
   /** Slots may have become free. */
   private readonly onTaken: () => void;
-  private lastId = 0;
+  private lastId: number;
   /** By id of the offer, until the node that it was made to has answered. */
   private readonly given = new Map<number, Given>();
 
   constructor(world: LiveTransfersWorld, onTaken: () => void) {
     this.world = world;
     this.onTaken = onTaken;
+    this.lastId = firstId(world);
   }
 
   get open(): number {

@@ -9,7 +9,7 @@ import type { Arrivals } from './arrivals.ts';
 import type { Offer, Wanted } from './node-words.ts';
 import type { Offers } from './offers.ts';
 import type { SsdMoves } from './ssd-moves.ts';
-import { type Ended, endOf, type LiveTransfersWorld, sumsOf } from './transfer-kit.ts';
+import { type Ended, endOf, firstId, type LiveTransfersWorld, sumsOf } from './transfer-kit.ts';
 
 /** Blocks of a peer's SSD that are asked for at once. */
 const WANTED_BLOCKS = 8;
@@ -36,7 +36,7 @@ export class SsdFetches {
   private readonly arrivals: Arrivals;
   private readonly ssd: SsdMoves;
   private readonly offers: Offers;
-  private lastId = 0;
+  private lastId: number;
   /** By id of what was asked for. */
   private readonly fetching = new Map<number, Fetching>();
   /** Asked for while no buffer was free. */
@@ -47,6 +47,7 @@ export class SsdFetches {
     this.arrivals = arrivals;
     this.ssd = ssd;
     this.offers = offers;
+    this.lastId = firstId(world);
   }
 
   /** Peers that wait for a buffer. */
@@ -98,9 +99,14 @@ export class SsdFetches {
       fetching.moving = false;
       fetching.done += end.done;
       const whole = end.done === asked.length && !fetching.lost;
-      if (whole && fetching.done < slots.length) this.askMore(id);
-      else this.endFetch(id, whole ? '' : end.cause === '' ? 'lost' : end.cause);
-      this.arrivals.release(moves, end);
+      if (whole && fetching.done < slots.length) {
+        this.askMore(id);
+        return;
+      }
+      this.endFetch(id, whole ? '' : end.cause === '' ? 'lost' : end.cause);
+      // Those that had not been asked for yet too.
+      const all = transfer.target.slots?.slots ?? [];
+      this.arrivals.release(all.slice(fetching.done), end);
     });
   }
 
@@ -155,11 +161,11 @@ export class SsdFetches {
   }
 
   nodeLost(node: number): void {
+    this.waiting = this.waiting.filter((wanted) => wanted.node !== node);
     for (const [id, fetching] of [...this.fetching]) {
       if (fetching.node !== node) continue;
       if (fetching.moving) fetching.lost = true;
       else this.endFetch(id, 'lost');
     }
-    this.waiting = this.waiting.filter((wanted) => wanted.node !== node);
   }
 }

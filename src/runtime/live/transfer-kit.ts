@@ -38,6 +38,17 @@ export interface LiveTransfersWorld {
 /** Called once, later. */
 export type Ended = (ended: Omit<TransferEnded, 'kind' | 'transfer'>) => void;
 
+/** Offers and questions of one life of a node. */
+const LIFE_IDS = 2 ** 32;
+
+/**
+ * Before the first number of a life's offers or questions. No other life has those: an answer to an
+ * earlier one may still come, over a channel of this one.
+ */
+export function firstId({ incarnation }: LiveTransfersWorld): number {
+  return incarnation * LIFE_IDS;
+}
+
 /** The page of a block of a request's prompt; -1: it is no block of it, or no page is left. */
 export function pageOf(
   { memory, prompts }: LiveTransfersWorld,
