@@ -1,4 +1,4 @@
-/** What transfers of a live node leave behind when they fail: nothing that is held, nothing stale. */
+/** What live transfers leave behind when they fail: nothing that is held, nothing stale. */
 import { expect, it } from 'vitest';
 import { assert } from '../../src/core/errors.ts';
 import type { Transfer } from '../../src/core/host.ts';
@@ -73,7 +73,7 @@ function transferOf(kind: Transfer['kind'], blocks: number, tier: Tier): Transfe
   return { id: 1, kind, request: 3, source, target, ...sizes };
 }
 
-it("a fetch from a peer's SSD that times out gives back every slot that it did not fill", async () => {
+it("a fetch from a peer's SSD that times out gives back all that it did not fill", async () => {
   const { transfers, said, released, moves, held, plane, memory } = nodeOf(0);
   const ends: unknown[] = [];
   transfers.start(transferOf('fetch', 12, Tier.ssd), 0, (end) => ends.push(end));
