@@ -19,7 +19,7 @@ export interface Hello {
 
 /** A stream to a peer. */
 export interface Outgoing {
-  /** It takes no more for now; `onDrain` says when it does. */
+  /** Its buffer is full: what is to be said waits until `onDrain`. */
   readonly isSlow: boolean;
   /** Bytes after FRAME_ROOM_BYTES of room. They are the wire's from here on. */
   write(frame: Buffer): void;
