@@ -12,9 +12,6 @@ import { describeNative } from '../support/native.ts';
 /** Between looks at the cluster. */
 const LOOK_MS = 700;
 
-/** Nearly all; a busy machine may give a fetch up, whose prompt, one of twenty, is computed. */
-const HITS_LEAST = 0.7;
-
 let dir: string;
 let up: ChildProcess;
 
@@ -82,7 +79,9 @@ describeNative('live, blocks with homes', () => {
   });
 
   it('move to a node that joins, and away from nodes that drain and leave', async () => {
-    await start('--placement', 'bucket-map', '--set', 'store.moves.rate=20%');
+    // At sixty times the pace a lease of 10 s is over in a sixth of a second, whoever is busy.
+    const leases = ['--set', 'store.leaseTtl=600s'];
+    await start('--placement', 'bucket-map', '--set', 'store.moves.rate=20%', ...leases);
     // Nodes 0, 1 and 3: node 2 is the one that may join.
     await status(({ members }) => [0, 1, 3].every((n) => members.some(({ node }) => node === n)));
     await replay();
@@ -99,7 +98,7 @@ describeNative('live, blocks with homes', () => {
     const now = [0, 1, 2, 3].reduce((sum, node) => sum + usedOn(joined, node), 0);
     expect(now).toBeGreaterThanOrEqual(blocks);
     const again = await replay();
-    expect(again.hit.tokensRatio).toBeGreaterThan(HITS_LEAST);
+    expect(again.hit.tokensRatio).toBeGreaterThan(0.9);
 
     await live('drain', '0');
     await live('leave', '1');
@@ -107,7 +106,7 @@ describeNative('live, blocks with homes', () => {
     expect(left.moves).toMatchObject({ remaining: 0, stuck: 0 });
     // What was on the two is on the others now, and nothing was computed again for it.
     const last = await replay();
-    expect(last.hit.tokensRatio).toBeGreaterThan(HITS_LEAST);
+    expect(last.hit.tokensRatio).toBeGreaterThan(0.9);
     expect(last.live.checksumFailures).toBe(0);
   }, 180_000);
 });
